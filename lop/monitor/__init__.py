@@ -1,0 +1,42 @@
+"""The margin monitor: how far each unit's hyperplane is from the data that the network now sees.
+
+Needs torch and numpy alone. `MarginMonitor` is what most people want; the metrics themselves are pure functions in
+margins, dormancy, ranks, weights and events.
+"""
+
+from lop.monitor.activations import CRELU, RELU, Activation, above, between, leaky, saturating
+from lop.monitor.buffer import ObservationBuffer
+from lop.monitor.events import Event
+from lop.monitor.firing import FiringBlocks
+from lop.monitor.layers import Layer, LayerInfo, Probed
+from lop.monitor.measurement import Measurement, measure
+from lop.monitor.monitor import MarginMonitor, Report
+from lop.monitor.module_probe import ModuleProbe
+from lop.monitor.stacked import StackedProbe
+from lop.monitor.schedule import always, every, log_spaced, never
+
+__all__ = [
+    "Activation",
+    "CRELU",
+    "Event",
+    "FiringBlocks",
+    "Layer",
+    "LayerInfo",
+    "MarginMonitor",
+    "Measurement",
+    "ModuleProbe",
+    "ObservationBuffer",
+    "Probed",
+    "RELU",
+    "Report",
+    "StackedProbe",
+    "above",
+    "always",
+    "between",
+    "every",
+    "leaky",
+    "log_spaced",
+    "measure",
+    "never",
+    "saturating",
+]

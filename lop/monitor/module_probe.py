@@ -1,0 +1,169 @@
+"""The probe of any nn.Module: run it once on the window and turn what the trace saw into layers."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from lop.monitor.guard import untouched, unwrapped
+from lop.monitor.layers import Layer, Probed
+from lop.monitor.tags import Tag
+from lop.monitor.trace import Record, Rules, Trace
+
+
+class ModuleProbe:
+    """Layers of a module: probe(*inputs) runs it in evaluation mode, without a trace, and gives one Layer per activation.
+
+    every other call is a layer of its own, in order of execution.
+    rules: extra rules by module class, module path or torch function; None as a rule leaves that one out.
+    forward: forward(module, *inputs), for networks whose interesting call is another method. members: M, or None.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        rules: Rules | None = None,
+        forward: Callable[..., object] | None = None,
+        members: int | None = None,
+    ):
+        if not isinstance(module, nn.Module):
+            raise TypeError(f"a network to watch must be an nn.Module or a stacked network, got {type(module).__name__}")
+        self.module, self.rules, self.members = unwrapped(module), dict(rules or {}), members
+        self.forward = forward or (lambda module, *args, **kwargs: module(*args, **kwargs))
+        self.entered: set[str] = set()
+        self._warned: set[str] = set()
+
+    def of(self, module: nn.Module) -> ModuleProbe:
+        """A probe of another module with the same rules and the same way to call it."""
+        return ModuleProbe(module, self.rules, self.forward, self.members)
+
+    def __call__(self, *args: object, **kwargs: object) -> Probed:
+        trace, out = self._traced(args, kwargs)
+        return self.assembled(trace, out)
+
+    @torch.no_grad()
+    def _traced(self, args: tuple, kwargs: dict) -> tuple[Trace, object]:
+        trace = Trace(self.module, self.rules)
+        with untouched(self.module), trace.running():
+            out = self.forward(self.module, *args, **kwargs)
+        self._warn_unseen(trace)
+        return trace, out
+
+    def assembled(self, trace: Trace, out: object) -> Probed:
+        """Layers of a finished trace."""
+        groups: dict[object, list[Record]] = {}
+        for index, record in enumerate(trace.records):
+            key = None if record.tag is None else record.tag.key
+            groups.setdefault(index if key is None else (key, record.activation.name), []).append(record)
+        if not groups:
+            name = type(self.module).__name__
+            raise ValueError(
+                f"no activation was found in {name}: nothing like relu, gelu or tanh ran in its forward pass; "
+                "name your own with rules={MyActivation: Activation('mine')}"
+            )
+        layers = [self._layer(records) for records in groups.values()]
+        self.entered = trace.entered
+        output = self._output(trace, out, layers)
+        matrix = None if output is None else _detached(output.matrix)
+        return Probed(layers, matrix, chained=output is not None and _chained(layers, output))
+
+    def _layer(self, records: list[Record]) -> Layer:
+        first, tags = records[0], [record.tag or _guessed(record.z) for record in records]
+        z = _joined([self._samples(r.z, t.axis) for r, t in zip(records, tags, strict=True)])
+        h = _joined([self._samples(r.h, t.axis) for r, t in zip(records, tags, strict=True)])
+        # an activation that changes the number of units (CReLU) leaves them without hyperplanes of their own
+        tag = tags[0] if h.shape == z.shape else tags[0].without_hyperplane()
+        has_inputs = h.shape == z.shape and all(t.inputs is not None for t in tags)
+        return Layer(
+            z,
+            h,
+            first.activation,
+            inputs=_joined([self._samples(t.inputs, t.inputs.ndim - 1) for t in tags]) if has_inputs else None,
+            weight=_detached(tag.weight),
+            bias=_bias(tag),
+            matrix=_detached(tag.matrix),
+            positions=_positions(first.z, tag.axis, self.members),
+            path=first.path,
+            source=tag.source,
+        )
+
+    def _samples(self, tensor: Tensor, axis: int) -> Tensor:
+        """[N, H], or [M, N, H], in at least single precision: all other axes are samples."""
+        tensor = tensor.detach()
+        tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
+        tensor = tensor.movedim(axis, -1)
+        if self.members is None:
+            return tensor.reshape(-1, tensor.shape[-1])
+        if tensor.shape[0] != self.members:
+            raise ValueError(f"members={self.members}, but a layer has shape {list(tensor.shape)}: members come first")
+        return tensor.reshape(self.members, -1, tensor.shape[-1])
+
+    def _output(self, trace: Trace, out: object, layers: list[Layer]) -> Tag | None:
+        """The weights that made the module's result, if they are not a layer's already."""
+        found = trace.tags.first(out)
+        if found is None or found[0].matrix is None or any(found[0].source == layer.source for layer in layers):
+            return None
+        return found[0]
+
+    def _warn_unseen(self, trace: Trace) -> None:
+        for path, kind in trace.unseen.items():
+            if path not in self._warned:
+                self._warned.add(path)
+                warnings.warn(
+                    f"margin monitor: {kind} in module {path!r} is left out: it looks like an activation, but has no rule or "
+                    f"cannot be seen into; pass rules={{{path!r}: Activation(...)}}, or None there to silence this",
+                    UserWarning,
+                    stacklevel=2,
+                )
+
+    def matrices(self) -> list[Tensor]:
+        """All weights with two or more axes as matrices [H, D] (with members [M, H, D]), in order of registration."""
+        first = 1 if self.members is None else 2
+        return [p.flatten(first) for p in self.module.parameters() if p.ndim > first and not _is_lazy(p)]
+
+    def reference(self) -> Tensor:
+        """A tensor with the module's type and device."""
+        found = [p for p in self.module.parameters() if p.is_floating_point() and not _is_lazy(p)]
+        return found[0] if found else torch.empty(0)
+
+
+def _is_lazy(parameter: nn.Parameter) -> bool:
+    return isinstance(parameter, nn.parameter.UninitializedParameter)
+
+
+def _guessed(z: Tensor) -> Tag:
+    """Where nothing is known: channels second for images, units last for the rest."""
+    return Tag(1 if z.ndim >= 4 else max(z.ndim - 1, 0))
+
+
+def _positions(z: Tensor, axis: int, members: int | None) -> int:
+    """Pixels a channel has; 1 where units are the last axis, for tokens are samples of their own."""
+    return math.prod(z.shape[axis + 1 :]) if axis == (1 if members is None else 2) else 1
+
+
+def _chained(layers: list[Layer], output: Tag) -> bool:
+    """Whether every layer's activations are, in memory, what the next layer's weights were applied to."""
+    inputs = [*(layer.inputs for layer in layers[1:]), output.inputs]
+    return layers[0].weight is not None and all(
+        x is not None and x.data_ptr() == layer.h.data_ptr() and x.shape[-1] == layer.h.shape[-1]
+        for layer, x in zip(layers, inputs, strict=True)
+    )
+
+
+def _bias(tag: Tag) -> Tensor | None:
+    if tag.weight is None:
+        return None
+    return tag.weight.new_zeros(tag.weight.shape[:-1]) if tag.bias is None else tag.bias.detach()
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Samples of several calls behind each other; of one call without copying, which _chained relies on."""
+    return parts[0] if len(parts) == 1 else torch.cat(parts, -2)
+
+
+def _detached(tensor: Tensor | None) -> Tensor | None:
+    return None if tensor is None else tensor.detach()

@@ -1,0 +1,211 @@
+"""Watching a forward pass: every activation function that torch runs is recorded with what went in and what came out."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+from torch.utils.hooks import RemovableHandle
+
+from lop.monitor.activations import Activation, rule_for
+from lop.monitor.follow import follow
+from lop.monitor.recurrent import can_show, show_recurrent
+from lop.monitor.tags import Tag, Tags
+
+Rules = Mapping[object, Activation | None]
+
+
+@dataclass(eq=False)
+class Record:
+    """One call of an activation function. z, h: tensors of the module's own shapes; tag: where z comes from."""
+
+    activation: Activation
+    z: Tensor
+    h: Tensor
+    tag: Tag | None
+    path: str
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+
+@dataclass(eq=False)
+class _Call:
+    """A module that is running: its path, its rule if the user gave one, what it was called with and what it has shown."""
+
+    module: nn.Module
+    path: str
+    ruled: bool = False
+    rule: Activation | None = None
+    z: Tensor | None = None
+    records_before: int = 0
+    recurrent: bool = False
+
+
+class Trace(TorchFunctionMode):
+    """Records of one forward pass. rules: by module class, module path or torch function; None: leave that one out.
+
+    with_gradients: also catch the gradients of z and h when a backward pass follows.
+    """
+
+    def __init__(self, module: nn.Module, rules: Rules, with_gradients: bool = False):
+        super().__init__()
+        self.records: list[Record] = []
+        self.entered: set[str] = set()
+        self.unseen: dict[str, str] = {}
+        children = dict(module.named_modules())
+        self.unseen |= {path: "ScriptModule" for path, child in children.items() if isinstance(child, torch.jit.ScriptModule)}
+        # a compiled wrapper runs what is inside it, and that has hooks of its own
+        self._hooked = [m for path, m in children.items() if path not in self.unseen and not hasattr(m, "_orig_mod")]
+        self._paths = {id(child): path.replace("_orig_mod.", "") for path, child in children.items()}
+        self.tags = Tags(dict(module.named_parameters()) | dict(module.named_buffers()))
+        self._rules, self._with_gradients = rules, with_gradients
+        self._functions = {_operation(key): rule for key, rule in rules.items() if _is_function(key)}
+        self._calls: list[_Call] = []
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[Trace]:
+        """Watch whatever runs inside; the hooks are removed at the end, also after an error."""
+        handles = [handle for module in self._hooked for handle in self._hooks(module)]
+        try:
+            with self:
+                yield self
+        finally:
+            for handle in handles:
+                handle.remove()
+
+    def _hooks(self, module: nn.Module) -> list[RemovableHandle]:
+        return [
+            module.register_forward_pre_hook(self._enter, prepend=True),
+            module.register_forward_hook(self._leave, always_call=True),
+        ]
+
+    @property
+    def path(self) -> str:
+        return self._calls[-1].path if self._calls else ""
+
+    def __torch_function__(self, func: Callable, types: object, args: tuple = (), kwargs: dict | None = None) -> object:
+        kwargs = kwargs or {}
+        name = _operation(func)
+        if any(call.ruled for call in self._calls):
+            return func(*args, **kwargs)
+        if name in OPAQUE and not (self._calls and self._calls[-1].recurrent):
+            self.unseen[self.path] = name
+        if _writes(name, args, kwargs):
+            self._keep_from_overwriting(args[0] if args else kwargs.get("input"))
+        rule, z = self._rule(name, args, kwargs)
+        if rule is None:
+            out = func(*args, **kwargs)
+            follow(self.tags, name, func, args, kwargs, out, self.path)
+            return out
+        tag = self.tags.get(z)
+        before = z.detach().clone() if _writes(name, args, kwargs) else z
+        out = func(*args, **kwargs)
+        self.record(rule, before, out, tag)
+        return out
+
+    def _rule(self, name: str, args: tuple, kwargs: dict) -> tuple[Activation | None, Tensor | None]:
+        """The rule of this call and its input; a zero in front, as in maximum(0, x), is looked past."""
+        options = {key: value for key, value in kwargs.items() if key not in ("input", "self")}
+        given = args or tuple(value for key, value in kwargs.items() if key in ("input", "self"))
+        if not given or not isinstance(given[0], Tensor) or not given[0].is_floating_point():
+            return None, None
+        if name in self._functions:
+            return self._functions[name], given[0]
+        if name in ("maximum", "max") and len(given) == 2 and isinstance(given[1], Tensor) and given[0].numel() == 1:
+            given = given[::-1]
+        return rule_for(name, *given[1:], **options), given[0]
+
+    def record(self, rule: Activation, z: Tensor, h: Tensor, tag: Tag | None, path: str | None = None) -> None:
+        """Note one activation; its result keeps the axis of units, and no weights."""
+        record = Record(rule, z, h, tag, self.path if path is None else path)
+        self.records.append(record)
+        self.tags.set(h, Tag(tag.axis) if tag and h.ndim == z.ndim else None)
+        if self._with_gradients:
+            for name, tensor in (("z", z), ("h", h)):
+                if tensor.requires_grad:
+                    tensor.register_hook(lambda grad, name=name: record.gradients.__setitem__(name, grad.detach()))
+
+    def _keep_from_overwriting(self, target: object) -> None:
+        """Copy what was recorded before an in-place operation changes it."""
+        if not isinstance(target, Tensor):
+            return
+        storage = target.untyped_storage().data_ptr()
+        for record in self.records:
+            for name in ("z", "h"):
+                tensor = getattr(record, name)
+                if tensor.untyped_storage().data_ptr() == storage:
+                    setattr(record, name, tensor.detach().clone())
+
+    def _enter(self, module: nn.Module, args: tuple) -> None:
+        path = self._paths.get(id(module))
+        path = self.path if path is None else path
+        self.entered.add(path)
+        call = _Call(module, path, records_before=len(self.records), recurrent=can_show(module, args))
+        for key in (type(module), path):
+            if key in self._rules and not call.ruled:
+                call.ruled, call.rule = True, self._rules[key]
+        call.z = args[0] if args and isinstance(args[0], Tensor) else None
+        if call.ruled and call.z is not None:
+            call.z = call.z.detach().clone()
+        self._calls.append(call)
+
+    def _leave(self, module: nn.Module, args: tuple, out: object) -> None:
+        while self._calls and self._calls[-1].module is not module:
+            self._calls.pop()
+        if not self._calls:
+            return
+        call = self._calls[-1]
+        if call.ruled and call.rule is not None and isinstance(out, Tensor) and call.z is not None:
+            tag = self.tags.get(args[0])
+            self.record(call.rule, call.z, out, tag)
+        elif call.recurrent and not call.ruled and not any(outer.ruled for outer in self._calls):
+            self._record_recurrent(call, args)
+        elif not call.ruled and len(self.records) == call.records_before and self._looks_like_activation(call, out):
+            self.unseen[call.path] = type(module).__name__
+        self._calls.pop()
+
+    def _record_recurrent(self, call: _Call, args: tuple) -> None:
+        """The gates of a recurrent module; the steps of one gate share a key, so that they become one layer."""
+
+        def show(gate: str, operation: str, z: Tensor, h: Tensor) -> None:
+            tag = Tag(z.ndim - 1, key=(call.path, gate), source=call.path)
+            self.record(rule_for(operation), z, h, tag, f"{call.path}.{gate}".lstrip("."))
+
+        with torch._C.DisableTorchFunction():
+            show_recurrent(call.module, args, show)
+
+    def _looks_like_activation(self, call: _Call, out: object) -> bool:
+        """Whether an unknown module without parameters or children changed its input, which came straight from weights."""
+        module, z = call.module, call.z
+        tag = self.tags.get(z)
+        if not isinstance(out, Tensor) or tag is None or tag.matrix is None or type(module).__module__.startswith("torch.nn."):
+            return False
+        has_parts = next(module.children(), None) is not None or next(module.parameters(), None) is not None
+        return not has_parts and out.shape == z.shape and out.is_floating_point() and not torch.equal(out, z)
+
+
+OPAQUE = frozenset("glu tanhshrink lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell".split())
+"""Functions with an activation inside that cannot be seen."""
+
+
+def _is_function(key: object) -> bool:
+    return callable(key) and not isinstance(key, type)
+
+
+def _operation(func: object) -> str:
+    return getattr(func, "__name__", type(func).__name__)
+
+
+def _writes(name: str, args: tuple, kwargs: dict) -> bool:
+    """Whether a torch function changes its first argument."""
+    if name.startswith("__"):
+        return name.startswith("__i") and name != "__invert__" or name == "__setitem__"
+    return name.endswith("_") or kwargs.get("inplace", False) is True or (name in INPLACE_BY_POSITION and args[-1] is True)
+
+
+INPLACE_BY_POSITION = frozenset(
+    "relu threshold _threshold leaky_relu rrelu elu celu selu silu mish hardswish hardsigmoid relu6 hardtanh dropout".split()
+)

@@ -1,0 +1,167 @@
+"""Train a population with PPO and watch it: `python -m lop.train env=ant algo=cbp seed=0`.
+
+`advance` is the loop; everything else here opens the members' folders, groups members that stand at the same update, and
+says how it went. A run's numbers depend on its configuration and seed alone: it may be killed at any moment and started
+again with the same command, alone or with other members.
+
+Exit codes: 0 finished; 1 a member failed, and which; 2 the command was wrong; 75 stopped, the same command goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+
+import torch
+
+from lop.ppo import collect
+from lop.ppo.rollout import estimate
+from lop.run.config import ConfigError, TrainConfig, compose, usage
+from lop.run.files import RunError
+from lop.run.progress import Progress
+from lop.run.signals import EXIT_UNFINISHED, StopSignals
+from lop.training.members import Member, open_members
+from lop.training.population import Population, all_finite
+from lop.training.summary import going_on, progress_values, summary, welcome
+
+
+def advance(population: Population, members: list[Member], until: int, stop: StopSignals, progress: Progress) -> None:
+    """Train the population up to update `until`, or until a stop is requested or a member fails."""
+    config, ppo, departures = population.config, population.config.ppo, population.config.departures
+    net, observer = population.net, population.observer
+    failed = False
+    while population.update < until and not stop.requested and not failed:
+        update, laps = population.update, Laps()
+        population.variant.begin_update(update)
+        clip = departures.control_cost == "fixed"
+        rollout = collect(population.environments, net, population.action_noise(), clip, observer.step)
+        laps.end("collect_s")
+        time_limit_terminates = departures.time_limit == "reference"
+        estimates = estimate(rollout, net, ppo.discount, ppo.gae_lambda, time_limit_terminates)
+        laps.end("learn_s")
+        records = observer.rollout(rollout, estimates, update)
+        laps.end("monitor_s")
+        totals = population.learner.update(
+            estimates.samples, population.permutations(), population.variant.after_step
+        )
+        laps.end("learn_s")
+        observer.update(records, totals, population.adam.grad_views, update)
+        laps.end("monitor_s")
+        population.update += 1
+        finite = all_finite(population)
+        for i, member in enumerate(members):
+            records[i].row |= population.variant.statistics(i)
+            try:
+                member.write(records[i], laps.seconds)
+                save_what_is_due(population, i, member, finite[i], stop.requested)
+            except RunError as error:
+                failed = True
+                member.close("failed", str(error))
+        progress.update(population.global_step, *progress_values([record.row for record in records], net.num_hidden))
+
+
+def save_what_is_due(population: Population, i: int, member: Member, finite: bool, stopping: bool) -> None:
+    """Snapshot and checkpoint of one member; RunError if it cannot go on."""
+    config, update, step = population.config, population.update, population.global_step
+    if not finite:
+        raise RunError(f"seed {member.seed}: its weights are no longer finite after update {update}; it ends here")
+    if config.snapshots and is_due(update, config.num_updates / config.snapshots):
+        member.snapshot(step, population.snapshot(i))
+    every = config.checkpoint_every_steps / config.ppo.steps_per_update
+    if stopping or update == config.num_updates or is_due(update, every):
+        member.save(population.member_state(i), update)
+
+
+def is_due(update: int, every_updates: float) -> bool:
+    """Whether `update` is the first at or past a multiple of every_updates."""
+    return update // every_updates > (update - 1) // every_updates
+
+
+def train(config: TrainConfig) -> int:
+    """Train all members of the configuration to its end; returns the exit code."""
+    prepare_torch(config)
+    members = open_members(config)
+    try:
+        for member in members:
+            member.start_tracking()
+        begin = min(member.update for member in members) * config.ppo.steps_per_update
+        print(welcome(config, members), flush=True)
+        with StopSignals(config.grace_s, lambda name: print(going_on(name, members, at_once=True), flush=True)) as stop:
+            with Progress(config.num_updates * config.ppo.steps_per_update, begin, config.progress.interval_s, len(members)) as progress:
+                while (active := [m for m in members if not m.finished and not m.error]) and not stop.requested:
+                    advance_those_behind(config, active, stop, progress)
+            stopped = stop.name
+    except BaseException as error:
+        close_all(members, "failed", f"{type(error).__name__}: {error}")
+        raise
+    close_all(members, "stopped", stopped)
+    print(summary(config, members, stopped), flush=True)
+    if any(member.error for member in members):
+        return 1
+    return 0 if all(member.finished for member in members) else EXIT_UNFINISHED
+
+
+def advance_those_behind(config: TrainConfig, active: list[Member], stop: StopSignals, progress: Progress) -> None:
+    """Advance the members at the smallest update to where the next ones stand, or to the end."""
+    first = min(member.update for member in active)
+    group = [member for member in active if member.update == first]
+    until = min((member.update for member in active if member.update > first), default=config.num_updates)
+    with torch.inference_mode():
+        population = Population(config, [member.seed for member in group])
+        if first > 0:
+            population.load_member_states([member.state for member in group], first)
+        elif config.snapshots:
+            for i, member in enumerate(group):
+                member.snapshot(0, population.snapshot(i))
+        advance(population, group, until, stop, progress)
+        for i, member in enumerate(group):
+            member.state, member.update = population.member_state(i), population.update
+
+
+def close_all(members: list[Member], otherwise: str, message: str) -> None:
+    """Let go of every folder that is still open: finished where the last update is done."""
+    for member in members:
+        if member.is_open:
+            member.close("finished" if member.finished else otherwise, "" if member.finished else message)
+
+
+def prepare_torch(config: TrainConfig) -> None:
+    """Threads and denormals, before any thread starts."""
+    # moments of dead units decay into denormals, which slow Adam down two-fold
+    torch.set_flush_denormal(True)
+    torch.set_num_threads(config.threads)
+    if config.device.startswith("cuda"):
+        index = int(config.device.partition(":")[2] or 0)
+        if index >= torch.cuda.device_count():
+            raise ConfigError(f"device={config.device}: this machine has {torch.cuda.device_count()} CUDA devices")
+
+
+class Laps:
+    """Seconds spent on each part of an update."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def end(self, part: str) -> None:
+        now = time.perf_counter()
+        self.seconds[part] = self.seconds.get(part, 0.0) + now - self._last
+        self._last = now
+
+
+def main(words: list[str] | None = None) -> int:
+    words = sys.argv[1:] if words is None else words
+    if any(word in ("--help", "-h") for word in words):
+        print(usage("python -m lop.train [setting=value ...]"))
+        return 0
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    try:
+        return train(compose(words))
+    except (ConfigError, RunError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2 if isinstance(error, ConfigError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,211 @@
+"""Continual backprop (Dohare et al. 2024, Nature 632:768, algorithm 1) for actor and critic, with contribution utility.
+
+After every optimiser step, for every hidden unit: age += 1, utility u <- eta u + (1 - eta) mean|h| mean_k|w_out|. Among the
+units older than `maturity_minibatches`, the `replacement_rate` share with the lowest bias-corrected utility u / (1 - eta^age)
+is replaced: fresh incoming weights, zero bias, zero outgoing weights, age = u = 0. A share below one unit is a Bernoulli draw.
+Before a unit's outgoing weights vanish, the next layer's biases take over its mean contribution.
+
+How many units are replaced is known before an update starts: it depends on how many are old enough, hence on past counts,
+never on which unit it was. So the host draws all counts beforehand and the minibatch loop needs no synchronisation.
+
+Departures of the published code (each a switch): moments are kept; the running mean is zeroed before it is used, so that
+nothing is transferred to biases; of two units replaced at once in adjacent layers, the weight between is random, not zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from omegaconf import MISSING
+from torch import Tensor
+
+from lop.nets.actor_critic import NETS, lecun_uniform
+from lop.ppo.adam import bias_correction_table
+from lop.run.config import AlgoSettings, Departures
+from lop.run.streams import stream
+from lop.variants.base import Variant, VariantContext
+from lop.variants.units import UnitStatistics, forget_moments, mean_activations, restart_units
+
+
+@dataclass
+class Settings(AlgoSettings):
+    replacement_rate: float = MISSING
+    maturity_minibatches: int = MISSING
+    utility_decay: float = MISSING
+
+    def problems(self) -> list[str]:
+        found = super().problems()
+        if not 0 <= self.replacement_rate <= 1:
+            found.append(f"algo.replacement_rate={self.replacement_rate}: must be in [0, 1]")
+        if self.maturity_minibatches < 0:
+            found.append(f"algo.maturity_minibatches={self.maturity_minibatches}: must be >= 0")
+        if not 0 <= self.utility_decay < 1:
+            found.append(f"algo.utility_decay={self.utility_decay}: must be in [0, 1)")
+        return found
+
+
+class ReplacementSchedule:
+    """How many units of each member, net and layer are replaced after each minibatch: counts [M, 2, L]."""
+
+    def __init__(self, seeds: list[int], hidden_sizes: tuple[int, ...], rate: float, maturity: int):
+        self.seeds, self.rate, self.maturity = seeds, rate, maturity
+        self.shape = (len(seeds), len(NETS), len(hidden_sizes))
+        self.eligible = np.zeros(self.shape, dtype=np.int64)
+        self.maturing = {maturity: np.broadcast_to(hidden_sizes, self.shape).astype(np.int64)}
+
+    def counts(self, update: int, minibatches: int) -> dict[int, np.ndarray]:
+        """Index in the update -> counts [M, 2, L], for the minibatches that replace anything."""
+        shape = (minibatches, *self.shape[1:])
+        draws = np.stack([stream(seed, "cbp/counts", update).random(shape) for seed in self.seeds], axis=1)
+        found = {}
+        for index in range(minibatches):
+            minibatch = update * minibatches + index
+            if minibatch in self.maturing:
+                self.eligible = self.eligible + self.maturing.pop(minibatch)
+            expected = self.rate * self.eligible
+            count = np.where(expected < 1, draws[index] < expected, expected).astype(np.int64)
+            if count.any():
+                found[index] = count
+                self.eligible = self.eligible - count
+                self._add(minibatch + self.maturity + 1, count)
+        return found
+
+    def _add(self, minibatch: int, count: np.ndarray) -> None:
+        self.maturing[minibatch] = self.maturing.get(minibatch, 0) + count
+
+    def restore(self, ages: dict[tuple[int, int, int], np.ndarray], minibatch: int) -> None:
+        """Continue before minibatch number `minibatch`, with the ages [H] of each (member, net, layer)."""
+        self.eligible, self.maturing = np.zeros(self.shape, dtype=np.int64), {}
+        for place, age in ages.items():
+            age = age.astype(np.int64)
+            self.eligible[place] = np.count_nonzero(age > self.maturity)
+            for due, number in zip(*np.unique(minibatch + self.maturity - age[age <= self.maturity], return_counts=True)):
+                count = np.zeros(self.shape, dtype=np.int64)
+                count[place] = number
+                self._add(int(due), count)
+
+
+class ContinualBackprop(Variant):
+    @staticmethod
+    def counts_steps_per_unit(settings: AlgoSettings, departures: Departures) -> bool:
+        return departures.cbp_moments == "fixed"
+
+    def __init__(self, settings: Settings, context: VariantContext):
+        super().__init__(settings, context)
+        net = context.net
+        self._units = UnitStatistics(net, ["utility", "mean_activation", "age"])
+        self._scratch = UnitStatistics(net, ["activation", "contribution"])
+        self._inverse_fan_out = [net.flat.new_full((2 * net.num_members, 1), 1.0 / h) for h in net.hidden_sizes[1:]]
+        of_output = [[1.0 / net.used_columns(name)] for name in NETS for _ in range(net.num_members)]
+        self._inverse_fan_out.append(net.flat.new_tensor(of_output))
+        self._decay_table = bias_correction_table(settings.utility_decay, net.dtype, net.device)
+        self._schedule = ReplacementSchedule(
+            context.seeds, net.hidden_sizes, settings.replacement_rate, settings.maturity_minibatches
+        )
+        self._counts: dict[int, np.ndarray] = {}
+        self._first_minibatch = 0
+        self._ages_to_restore: dict[tuple[int, int, int], np.ndarray] = {}
+
+    def begin_update(self, update: int) -> None:
+        minibatches = self.context.minibatches_per_update
+        self._first_minibatch = update * minibatches
+        if self._ages_to_restore:
+            self._schedule.restore(self._ages_to_restore, self._first_minibatch)
+            self._ages_to_restore = {}
+        self._counts = self._schedule.counts(update, minibatches)
+
+    def after_step(self, hidden: list[Tensor], index: int) -> None:
+        self._update_statistics(hidden)
+        if index in self._counts:
+            self._replace(self._first_minibatch + index, self._counts[index])
+
+    def _update_statistics(self, hidden: list[Tensor]) -> None:
+        net, eta = self.context.net, self.settings.utility_decay
+        units, scratch = self._units.flat, self._scratch.flat
+        activations, contributions = self._scratch.layers["activation"], self._scratch.layers["contribution"]
+        mean_activations(hidden, activations)
+        for layer, contribution in enumerate(contributions):
+            sums = torch.linalg.vector_norm(net.views[f"{layer + 1}.weight"], ord=1, dim=2)
+            torch.mul(sums, self._inverse_fan_out[layer], out=contribution)
+        scratch["contribution"] *= scratch["activation"]
+        units["age"] += 1
+        for average, latest in (("utility", "contribution"), ("mean_activation", "activation")):
+            # multiplication and addition apart: fused, they would round differently
+            units[average].mul_(eta).add_(scratch[latest].mul_(1 - eta))
+
+    def _bias_corrected(self, name: str, layer: int) -> Tensor:
+        """average / (1 - eta^age), [2M, H]; 0 where age is 0."""
+        age = self._units.layers["age"][layer].long().clamp(max=self._decay_table.shape[0] - 1)
+        return torch.where(age > 0, self._units.layers[name][layer] / self._decay_table[age], 0)
+
+    def lowest(self, layer: int) -> Tensor:
+        """[2M, H] unit numbers by rising utility, those too young last; ties by number."""
+        young = self._units.layers["age"][layer] <= self.settings.maturity_minibatches
+        return torch.argsort(self._bias_corrected("utility", layer).masked_fill(young, torch.inf), dim=1, stable=True)
+
+    def _replace(self, minibatch: int, counts: np.ndarray) -> None:
+        """Replace counts [M, 2, L] units; all are chosen before any is touched."""
+        net, departures = self.context.net, self.context.departures
+        chosen = [self._chosen(layer, counts[:, :, layer].T.reshape(-1)) for layer in range(net.num_hidden)]
+        for layer, masks in enumerate(chosen):
+            born_zero = None
+            if layer > 0 and departures.cbp_adjacent == "fixed" and chosen[layer - 1]:
+                born_zero = torch.stack(chosen[layer - 1]).any(dim=0)
+            for rank, mask in enumerate(masks):
+                if departures.cbp_bias_transfer == "fixed":
+                    self._transfer(layer, mask)
+                fresh = self._fresh(minibatch, layer, rank, counts[:, :, layer].T.reshape(-1))
+                restart_units(net, layer, mask, fresh, born_zero)
+                if departures.cbp_moments == "fixed":
+                    forget_moments(self.context.adam, layer, mask)
+                for views in self._units.layers.values():
+                    views[layer].masked_fill_(mask, 0)
+
+    def _chosen(self, layer: int, counts: np.ndarray) -> list[Tensor]:
+        """One mask [2M, H] per rank: mask r marks at most one unit a network, its (r + 1)-th lowest; counts: [2M]."""
+        if not counts.any():
+            return []
+        order, masks = self.lowest(layer), []
+        for rank in range(int(counts.max())):
+            wanted = torch.from_numpy(counts > rank).to(order.device).unsqueeze(1)
+            masks.append(torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, rank : rank + 1], wanted))
+        return masks
+
+    def _transfer(self, layer: int, mask: Tensor) -> None:
+        """Add w_out times the mean activation of the units in mask to the next layer's biases."""
+        net = self.context.net
+        mean = (self._bias_corrected("mean_activation", layer) * mask).unsqueeze(1)
+        net.views[f"{layer + 1}.bias"].add_(torch.bmm(mean, net.views[f"{layer + 1}.weight"]).squeeze(1))
+
+    def _fresh(self, minibatch: int, layer: int, rank: int, counts: np.ndarray) -> Tensor:
+        """[2M, inputs, 1] new incoming weights, addressed by (minibatch, net and layer, rank); 0 where none is due."""
+        net = self.context.net
+        fan_in = net.views[f"{layer}.weight"].shape[1]
+        draws = np.zeros((2 * net.num_members, fan_in), dtype=np.float32)
+        for b in np.flatnonzero(counts > rank):
+            actor_or_critic, member = divmod(int(b), net.num_members)
+            address = (minibatch, actor_or_critic * net.num_hidden + layer, rank)
+            draws[b] = lecun_uniform(stream(self.context.seeds[member], "cbp/weights", *address), fan_in, (fan_in,))
+        return torch.from_numpy(draws).to(net.device, net.dtype).unsqueeze(2)
+
+    def statistics(self, member: int) -> dict[str, float]:
+        total = sum((count[member] for count in self._counts.values()), np.zeros(self._schedule.shape[1:], dtype=np.int64))
+        return {
+            f"{prefix}cbp/replaced/layer_{layer}": float(total[i, layer])
+            for layer in range(total.shape[1])
+            for i, prefix in enumerate(("", "critic/"))
+        }
+
+    def member_state(self, member: int) -> dict[str, np.ndarray]:
+        return self._units.member_state(member)
+
+    def load_member_state(self, member: int, state: dict[str, np.ndarray], update: int) -> None:
+        self._units.load_member_state(member, state)
+        for layer in range(self.context.net.num_hidden):
+            for i in range(len(NETS)):
+                self._ages_to_restore[member, i, layer] = state[f"age.{layer}"][i]
+
+
+VARIANT = ContinualBackprop
