@@ -9,9 +9,11 @@ Exit codes: 0 finished; 1 a member failed, and which; 2 the command was wrong; 7
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 
 import torch
 
@@ -21,17 +23,17 @@ from lop.run.config import ConfigError, TrainConfig, compose, usage
 from lop.run.files import RunError
 from lop.run.progress import Progress
 from lop.run.signals import EXIT_UNFINISHED, StopSignals
-from lop.training.members import Member, open_members
-from lop.training.population import Population, all_finite
+from lop.run.trackers import asked_mode
+from lop.training.members import Member, describe, open_members
+from lop.training.population import Population, all_finite, task_schedule
 from lop.training.summary import going_on, progress_values, summary, welcome
 
 
 def advance(population: Population, members: list[Member], until: int, stop: StopSignals, progress: Progress) -> None:
     """Train the population up to update `until`, or until a stop is requested or a member fails."""
-    config, ppo, departures = population.config, population.config.ppo, population.config.departures
+    ppo, departures = population.config.ppo, population.config.departures
     net, observer = population.net, population.observer
-    failed = False
-    while population.update < until and not stop.requested and not failed:
+    while population.update < until and not stop.requested and not any(member.error for member in members):
         update, laps = population.update, Laps()
         population.variant.begin_update(update)
         clip = departures.control_cost == "fixed"
@@ -42,9 +44,7 @@ def advance(population: Population, members: list[Member], until: int, stop: Sto
         laps.end("learn_s")
         records = observer.rollout(rollout, estimates, update)
         laps.end("monitor_s")
-        totals = population.learner.update(
-            estimates.samples, population.permutations(), population.variant.after_step
-        )
+        totals = population.learner.update(estimates.samples, population.permutations(), population.variant.after_step)
         laps.end("learn_s")
         observer.update(records, totals, population.adam.grad_views, update)
         laps.end("monitor_s")
@@ -52,13 +52,20 @@ def advance(population: Population, members: list[Member], until: int, stop: Sto
         finite = all_finite(population)
         for i, member in enumerate(members):
             records[i].row |= population.variant.statistics(i)
-            try:
+            with failing_alone(member, progress):
                 member.write(records[i], laps.seconds)
                 save_what_is_due(population, i, member, finite[i], stop.requested)
-            except RunError as error:
-                failed = True
-                member.close("failed", str(error))
         progress.update(population.global_step, *progress_values([record.row for record in records], net.num_hidden))
+
+
+@contextlib.contextmanager
+def failing_alone(member: Member, progress: Progress) -> Iterator[None]:
+    """A RunError of the block ends this member, and is told at once; its companions go on."""
+    try:
+        yield
+    except RunError as error:
+        member.close("failed", str(error))
+        progress.note(f"error: {describe(member.folder)}: {error}")
 
 
 def save_what_is_due(population: Population, i: int, member: Member, finite: bool, stopping: bool) -> None:
@@ -66,21 +73,22 @@ def save_what_is_due(population: Population, i: int, member: Member, finite: boo
     config, update, step = population.config, population.update, population.global_step
     if not finite:
         raise RunError(f"seed {member.seed}: its weights are no longer finite after update {update}; it ends here")
-    if config.snapshots and is_due(update, config.num_updates / config.snapshots):
+    if config.snapshots and passes_multiple(config.num_updates, update * config.snapshots, config.snapshots):
         member.snapshot(step, population.snapshot(i))
-    every = config.checkpoint_every_steps / config.ppo.steps_per_update
-    if stopping or update == config.num_updates or is_due(update, every):
+    due = passes_multiple(int(config.checkpoint_every_steps), step, config.ppo.steps_per_update)
+    if due or stopping or update == config.num_updates:
         member.save(population.member_state(i), update)
 
 
-def is_due(update: int, every_updates: float) -> bool:
-    """Whether `update` is the first at or past a multiple of every_updates."""
-    return update // every_updates > (update - 1) // every_updates
+def passes_multiple(of: int, now: int, advance: int) -> bool:
+    """Whether going from now - advance to now reached or passed a multiple of `of`."""
+    return now // of > (now - advance) // of
 
 
 def train(config: TrainConfig) -> int:
     """Train all members of the configuration to its end; returns the exit code."""
     prepare_torch(config)
+    check_outside(config)
     members = open_members(config)
     try:
         for member in members:
@@ -88,7 +96,9 @@ def train(config: TrainConfig) -> int:
         begin = min(member.update for member in members) * config.ppo.steps_per_update
         print(welcome(config, members), flush=True)
         with StopSignals(config.grace_s, lambda name: print(going_on(name, members, at_once=True), flush=True)) as stop:
-            with Progress(config.num_updates * config.ppo.steps_per_update, begin, config.progress.interval_s, len(members)) as progress:
+            with Progress(
+                config.num_updates * config.ppo.steps_per_update, begin, config.progress.interval_s, len(members)
+            ) as progress:
                 while (active := [m for m in members if not m.finished and not m.error]) and not stop.requested:
                     advance_those_behind(config, active, stop, progress)
             stopped = stop.name
@@ -113,7 +123,8 @@ def advance_those_behind(config: TrainConfig, active: list[Member], stop: StopSi
             population.load_member_states([member.state for member in group], first)
         elif config.snapshots:
             for i, member in enumerate(group):
-                member.snapshot(0, population.snapshot(i))
+                with failing_alone(member, progress):
+                    member.snapshot(0, population.snapshot(i))
         advance(population, group, until, stop, progress)
         for i, member in enumerate(group):
             member.state, member.update = population.member_state(i), population.update
@@ -124,6 +135,17 @@ def close_all(members: list[Member], otherwise: str, message: str) -> None:
     for member in members:
         if member.is_open:
             member.close("finished" if member.finished else otherwise, "" if member.finished else message)
+            if member.error and otherwise != "failed":
+                print(f"error: {describe(member.folder)}: {member.error}", file=sys.stderr)
+
+
+def check_outside(config: TrainConfig) -> None:
+    """What the configuration counts on elsewhere, before any folder is made: a friction table, WANDB_MODE."""
+    task_schedule(config, config.seeds)
+    try:
+        asked_mode(config.wandb.mode)
+    except RunError as error:
+        raise ConfigError(str(error)) from error
 
 
 def prepare_torch(config: TrainConfig) -> None:
@@ -134,7 +156,9 @@ def prepare_torch(config: TrainConfig) -> None:
     if config.device.startswith("cuda"):
         index = int(config.device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():
-            raise ConfigError(f"device={config.device}: this machine has {torch.cuda.device_count()} CUDA devices")
+            raise ConfigError(
+                f"device={config.device}: this machine has {torch.cuda.device_count()} CUDA devices, use device=cpu"
+            )
 
 
 class Laps:
@@ -159,7 +183,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         return train(compose(words))
     except (ConfigError, RunError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2 if isinstance(error, ConfigError) else 1
 
 

@@ -10,14 +10,16 @@ from lop.monitor.events import Event
 from lop.monitor.firing import FiringBlocks
 from lop.monitor.layers import Layer, LayerInfo, Probed
 from lop.monitor.measurement import Measurement, measure
-from lop.monitor.monitor import MarginMonitor, Report
 from lop.monitor.module_probe import ModuleProbe
-from lop.monitor.stacked import StackedProbe
+from lop.monitor.monitor import MarginMonitor, Report
 from lop.monitor.schedule import always, every, log_spaced, never
+from lop.monitor.stacked import StackedProbe
+from lop.monitor.tasks import Task
 
 __all__ = [
-    "Activation",
     "CRELU",
+    "RELU",
+    "Activation",
     "Event",
     "FiringBlocks",
     "Layer",
@@ -27,9 +29,9 @@ __all__ = [
     "ModuleProbe",
     "ObservationBuffer",
     "Probed",
-    "RELU",
     "Report",
     "StackedProbe",
+    "Task",
     "above",
     "always",
     "between",

@@ -1,7 +1,7 @@
 """What "dead" means for an activation function: where it lets (almost) no gradient through.
 
-Every rule turns a pre-activation z into a drive: <= 0 exactly where the function is flat, > 0 where it learns, in units of z.
-A unit's margin is its largest drive over the samples, so that "margin <= 0" means dead for every activation:
+Every rule turns a pre-activation z into a drive: <= 0 exactly where the function is flat, > 0 where it learns, in the
+units of z. A unit's margin is its largest drive over the samples: "margin <= 0" means dead for every activation.
 
     ReLU, ReLU with another threshold   drive z − threshold: the unit is never on
     ReLU6, Hardtanh, Hardsigmoid        drive min(z − lower, upper − z): always below or above the sloped part
@@ -10,7 +10,7 @@ A unit's margin is its largest drive over the samples, so that "margin <= 0" mea
     Softplus, LogSigmoid                steepest slope of the function (LogSigmoid: never below)
     tanh, sigmoid, Softsign             drive z₀ − ∣z∣: saturated on every sample, on either side
     Hardshrink, Softshrink              drive ∣z∣ − λ: never outside the dead zone
-    leaky ReLU, PReLU, RReLU            the negative side is linear: never dead; drive z, so that margin <= 0 is "never on"
+    leaky ReLU, PReLU, RReLU            the negative side is linear: never dead; drive z: margin <= 0 is "never on"
     CReLU                               two units, z and −z, each a ReLU
 
 Always-on units (min drive > 0) are never flat: for ReLU that is "linear on the samples".
@@ -29,7 +29,8 @@ FLAT = 0.01
 """A slope of at most this share of the function's steepest slope counts as flat."""
 
 # Where the slope falls to FLAT of the steepest; found by bisection, checked against autograd in the tests.
-GELU_FLAT, GELU_TANH_FLAT, SILU_FLAT, MISH_FLAT = -3.0216626341112987, -3.009357739632181, -6.142915700290446, -6.158741309741714
+GELU_FLAT, GELU_TANH_FLAT = -3.0216626341112987, -3.009357739632181
+SILU_FLAT, MISH_FLAT = -6.142915700290446, -6.158741309741714
 TANH_FLAT = math.atanh(math.sqrt(1 - FLAT))
 SIGMOID_FLAT = 2 * TANH_FLAT
 SOFTPLUS_FLAT = math.log(FLAT / (1 - FLAT))
@@ -41,7 +42,7 @@ class Activation:
     """A rule for one activation function.
 
     drive: from z to the signed distance from the flat region, in units of z; None: z itself. can_die: False when the
-    function is flat nowhere (leaky ReLU): such a unit is never dead, only "never on". non_negative: φ has no negative values.
+    function is flat nowhere (leaky ReLU): such a unit is never dead, only "never on". non_negative: φ >= 0 everywhere.
     """
 
     name: str
@@ -95,7 +96,8 @@ def _clamp(name: str, min: object = None, max: object = None, **_: object) -> Ac
         return None
     if max is None:
         return Activation(name, non_negative=True)
-    return None if _number(max) is None else between(name, 0.0, _number(max))
+    upper = _number(max)
+    return None if upper is None else between(name, 0.0, upper)
 
 
 def _maximum(name: str, other: object = None, **options: object) -> Activation | None:
@@ -143,7 +145,7 @@ def _fixed(make: Callable[[str], Activation]) -> Maker:
 
 
 Maker = Callable[..., Activation | None]
-"""From the operation's name and its arguments after the input to a rule; None: not an activation with these arguments."""
+"""From an operation's name and its arguments after the input to a rule; None: with these it is no activation."""
 
 RULES: dict[str, Maker] = {
     "relu": _relu_like,

@@ -13,7 +13,7 @@ class ObservationBuffer:
     """A ring of the last `size` observations of M members.
 
     size: N, observations kept a member. shape: shape of one observation, or its number of features.
-    `window()` is in time order, oldest first, so that its bits do not depend on where the ring happens to begin; a state
+    `window()` is in time order, oldest first, so that results do not depend on where the ring happens to begin; a state
     saved from one population continues identically in another.
     """
 
@@ -27,7 +27,7 @@ class ObservationBuffer:
         device: torch.device | str = "cpu",
     ):
         if size < 1 or members < 1:
-            raise ValueError(f"an observation buffer needs size >= 1 and members >= 1, got size={size}, members={members}")
+            raise ValueError(f"a buffer needs size >= 1 and members >= 1, got size={size}, members={members}")
         self.size, self.members = size, members
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.data = torch.zeros((members, size, *self.shape), dtype=dtype, device=device)
@@ -38,7 +38,7 @@ class ObservationBuffer:
     def count(self) -> int:
         """Observations held by every member, at most `size`."""
         if (self._counts != self._counts[0]).any():
-            raise ValueError(f"the members of this buffer are not in step: they hold {self._counts.tolist()} observations")
+            raise ValueError(f"members are not in step: they hold {self._counts.tolist()} observations")
         return int(self._counts[0])
 
     @property

@@ -45,18 +45,18 @@ def _carried(tags: Tags, name: str, func: Callable, args: tuple, kwargs: dict, o
     return inherited(tag, source, out)
 
 
-SAME = frozenset(
-    "contiguous clone to type float double half bfloat16 detach alias requires_grad_ dropout dropout1d dropout2d dropout3d "
-    "alpha_dropout feature_alpha_dropout view reshape flatten unflatten squeeze unsqueeze view_as reshape_as cpu cuda "
-    "type_as as_subclass positive".split()
-)
-PERMUTING = frozenset("transpose permute swapaxes swapdims movedim moveaxis t adjoint transpose_ t_".split())
-SUMS = frozenset("add add_ __add__ __radd__ __iadd__".split())
-NORMS = frozenset("layer_norm group_norm instance_norm rms_norm local_response_norm".split())
+CASTS = ("to", "type", "type_as", "float", "double", "half", "bfloat16", "cpu", "cuda", "detach", "alias", "clone")
+DROPOUTS = ("dropout", "dropout1d", "dropout2d", "dropout3d", "alpha_dropout", "feature_alpha_dropout")
+SHAPES = ("view", "reshape", "flatten", "unflatten", "squeeze", "unsqueeze", "view_as", "reshape_as", "contiguous")
+SAME = frozenset((*CASTS, *DROPOUTS, *SHAPES))
+"""Functions that keep every number, in evaluation mode."""
+PERMUTING = frozenset(("transpose", "permute", "swapaxes", "swapdims", "movedim", "moveaxis", "t", "adjoint"))
+SUMS = frozenset(("add", "add_", "__add__", "__radd__", "__iadd__"))
+NORMS = frozenset(("layer_norm", "group_norm", "instance_norm", "rms_norm", "local_response_norm"))
 
 
 def _moves_axes(name: str, func: Callable) -> bool:
-    return name != "__get__" or getattr(func.__self__, "__name__", "") in ("T", "mT", "H", "mH")
+    return name != "__get__" or getattr(getattr(func, "__self__", None), "__name__", "") in ("T", "mT", "H", "mH")
 
 
 def _sum(tags: Tags, tag: Tag, source: Tensor, args: tuple, out: Tensor) -> Tag:
@@ -99,13 +99,16 @@ def _product(tags: Tags, input: Tensor, mat2: Tensor | None = None, other: Tenso
 
 def _product_with_bias(tags: Tags, input: Tensor, a: Tensor, b: Tensor, *, beta=1, alpha=1) -> Tag | None:
     tag = _product(tags, a, b)
-    if tag is None or (beta, alpha) != (1, 1) or input.numel() != tag.matrix[..., 0].numel():
-        return tag.without_hyperplane() if tag else None
-    return replace(tag, bias=input.reshape(tag.matrix.shape[:-1]))
+    if tag is None or tag.weight is None:
+        return None
+    per_unit = tag.weight.shape[:-1]
+    if (beta, alpha) != (1, 1) or input.numel() != per_unit.numel():
+        return tag.without_hyperplane()
+    return replace(tag, bias=input.reshape(per_unit))
 
 
 def _einsum(tags: Tags, equation: str, *operands) -> Tag | None:
-    """einsum("...d,hd->...h") and the like: one label that only the weights bring is the unit, one summed is the input."""
+    """einsum("...d,hd->...h") or so: the label that only the weights bring is the unit, the summed one the input."""
     terms, _, result = equation.replace(" ", "").partition("->")
     labels = terms.split(",")
     operands = operands[0] if len(operands) == 1 and isinstance(operands[0], (tuple, list)) else operands

@@ -14,9 +14,9 @@ from torch import nn
 
 @contextlib.contextmanager
 def untouched(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode inside; afterwards train/eval flags, buffers and random state are as before, also after an error.
+    """Evaluation mode inside; afterwards modes, buffers and random state are as before, also after an error.
 
-    Parameters and gradients are the caller's duty: run under no_grad, or use autograd.grad. Memory that a module keeps in
+    Parameters and gradients are the caller's duty: run under no_grad, or use autograd.grad. What a module keeps in
     plain attributes (a hidden state, a cache) cannot be put back.
     """
     with _eval_mode(module), _kept_buffers(module), _kept_random_state(module), _eager():
@@ -58,14 +58,14 @@ def _kept_buffers(module: nn.Module) -> Iterator[None]:
 def _kept_random_state(module: nn.Module) -> Iterator[None]:
     tensors = [*module.parameters(), *module.buffers()]
     devices = {tensor.device for tensor in tensors if tensor.device.type == "cuda"}
-    cpu, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()
+    cpu, python, numpy = torch.get_rng_state(), random.getstate(), np.random.get_state()  # noqa: NPY002
     cuda = [(device, torch.cuda.get_rng_state(device)) for device in devices]
     try:
         yield
     finally:
         torch.set_rng_state(cpu)
         random.setstate(python)
-        np.random.set_state(numpy)
+        np.random.set_state(numpy)  # noqa: NPY002
         for device, state in cuda:
             torch.cuda.set_rng_state(state, device)
 
@@ -83,8 +83,8 @@ def _eager() -> Iterator[None]:
 def unwrapped(module: nn.Module) -> nn.Module:
     """The module inside torch.compile, DataParallel and DistributedDataParallel wrappers."""
     while True:
-        if hasattr(module, "_orig_mod"):
-            module = module._orig_mod
+        if isinstance(inner := getattr(module, "_orig_mod", None), nn.Module):
+            module = inner
         elif isinstance(module, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             module = module.module
         else:

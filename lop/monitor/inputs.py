@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +23,8 @@ class Slot(NamedTuple):
 class InputWindow:
     """The last `size` samples of all tensors among a network's arguments, in step with each other.
 
-    members: M, or None for a single network. Of a single network's tensors the first axis is samples, and a tensor with one
-    axis is one sample; with members the first axis is the member, the second samples, and [M, D] is one sample each.
+    members: M, or None for a single network. Of a single network's tensors the first axis is samples, and a tensor with
+    one axis is one sample; with members the first axis is the member, the second samples; [M, D] is one sample each.
     """
 
     def __init__(self, size: int, members: int | None = None):
@@ -37,7 +37,7 @@ class InputWindow:
         return next(iter(self.buffers.values())).count if self.buffers else 0
 
     def extend(self, args: tuple, kwargs: dict, like: Tensor, check_finite: bool = True) -> None:
-        """Append samples in time order. like: floating-point samples are kept in its type, all of them on its device."""
+        """Append samples in time order. like: floating-point samples are kept in its type, all on its device."""
         samples: dict[str, Tensor] = {}
         call = {"args": args, "kwargs": kwargs}
         call = {key: _map(lambda name, x: _put(samples, name, self._with_axes(x)), call[key], key) for key in call}
@@ -53,7 +53,7 @@ class InputWindow:
         if self.members is None:
             return (x.unsqueeze(0) if x.ndim <= 1 else x).unsqueeze(0)
         if x.shape[0] != self.members:
-            raise ValueError(f"observations of {self.members} members must begin with that axis, got shape {list(x.shape)}")
+            raise ValueError(f"observations of {self.members} members begin with that axis, got shape {list(x.shape)}")
         return x.unsqueeze(1) if x.ndim == 2 else x
 
     def _require_consistent(self, samples: dict[str, Tensor], check_finite: bool) -> None:
@@ -75,14 +75,19 @@ class InputWindow:
         if name == SINGLE and self._call is None:
             self._call = {"args": (Slot(SINGLE),), "kwargs": {}}
 
-    def arguments(self) -> tuple[tuple, dict]:
-        """What to call the network with: the last call, its tensors replaced by their windows [N, ...] or [M, N, ...]."""
+    def arguments(self) -> tuple[Any, Any]:
+        """What to call the network with: the last call, its tensors replaced by windows [N, ...] or [M, N, ...]."""
         if self.count == 0:
             raise ValueError("nothing observed yet: call observe(obs) before compute()")
         if self._call is None:
             raise ValueError("a loaded monitor of several inputs must observe once before it computes")
         filled = {key: _fill(value, self._window) for key, value in self._call.items()}
         return filled["args"], filled["kwargs"]
+
+    def clear(self) -> None:
+        """Forget all samples."""
+        for buffer in self.buffers.values():
+            buffer.clear()
 
     def _window(self, name: str) -> Tensor:
         window = self.buffers[name].window()

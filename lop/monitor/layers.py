@@ -26,8 +26,8 @@ class Layer:
     """The units of one activation and the samples they saw.
 
     z, h: pre-activations and activations [..., N, H]. inputs: what the layer's weights were applied to, [..., N, D].
-    weight [..., H, D], bias [..., H]: the hyperplanes, where z = w·x + b holds; None where it does not (a residual sum, a
-    LayerNorm between). matrix: the weight matrix [..., H, D] that z comes from, also where such a thing lies between.
+    weight [..., H, D], bias [..., H]: the hyperplanes, where z = w·x + b holds; None where it does not (a residual sum,
+    a LayerNorm between). matrix: the weight matrix [..., H, D] that z comes from, also where such a thing lies between.
     positions: how many consecutive samples are positions of one input (pixels of a convolution).
     """
 
@@ -54,8 +54,9 @@ class Layer:
 
 @dataclass
 class Probed:
-    """One forward pass: its layers in order of execution, and the output layer's weight matrix [..., O, D] if it has one.
+    """One forward pass: its layers in order of execution.
 
+    output: the output layer's weight matrix [..., O, D], if it has one.
     chained: the network is a plain perceptron: every layer's activations are all that the next one's weights see.
     """
 

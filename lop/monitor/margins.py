@@ -1,7 +1,7 @@
 """Where each unit's hyperplane lies among the samples: pure functions of pre-activations [..., N, H].
 
 z_j(x) = w_j·x + b_j is unit j's pre-activation; N samples, H units; leading dimensions (members) pass through.
-For an activation other than ReLU pass its drive instead of z (activations.py): drive <= 0 exactly where no gradient passes.
+For an activation other than ReLU pass its drive instead of z (activations.py): <= 0 exactly where no gradient passes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 def margin(z: Tensor) -> Tensor:
     """Each unit's largest pre-activation over the samples, γ_j = max_x z_j(x); [..., N, H] to [..., H].
 
-    <= 0: the unit is dead on these samples. It grows with N, so that N belongs beside it. A NaN makes its unit's margin NaN.
+    <= 0: the unit is dead on these samples. It grows with N, so that N belongs beside it. A NaN makes its unit's NaN.
     """
     return z.amax(-2)
 
@@ -41,13 +41,14 @@ def classify(margin: Tensor, lowest: Tensor, epsilon: float = 0.1, can_die: bool
 
     dead: γ <= 0 (not <: ReLU(0) = 0 with zero gradient); at_risk: 0 < γ < epsilon; alive: γ >= epsilon;
     non_finite: a NaN or infinite pre-activation; always_on: min z > 0, the unit is linear on the samples;
-    selective: neither dead nor always-on. can_die=False, for activations that are nowhere flat: every finite unit is alive.
+    selective: neither dead nor always-on. can_die=False, for activations that are flat nowhere: all finite units live.
     """
     non_finite = ~(torch.isfinite(margin) & torch.isfinite(lowest))
     dead = (margin <= 0) & ~non_finite if can_die else torch.zeros_like(non_finite)
     alive = (margin >= epsilon) & ~dead & ~non_finite if can_die else ~non_finite
     always_on = (lowest > 0) & ~non_finite
-    return UnitClasses(dead, ~(dead | alive | non_finite), alive, non_finite, always_on, ~(dead | always_on | non_finite))
+    at_risk, selective = ~(dead | alive | non_finite), ~(dead | always_on | non_finite)
+    return UnitClasses(dead, at_risk, alive, non_finite, always_on, selective)
 
 
 def mean_margin(margin: Tensor, non_finite: Tensor | None = None) -> Tensor:
@@ -68,7 +69,7 @@ def scale_free_margin(margin: Tensor, weight_norm: Tensor) -> Tensor:
 
 
 def input_distances(z: Tensor, weight_norm: Tensor) -> Tensor:
-    """(w_j·x + b_j)/‖w_j‖, signed, [..., N, H] from z [..., N, H] and norms [..., H]; ‖w_j‖ = 0 as scale_free_margin."""
+    """(w_j·x + b_j)/‖w_j‖, signed; z [..., N, H] and norms [..., H] to [..., N, H]; ‖w_j‖ = 0 as scale_free_margin."""
     return _over_norm(z, weight_norm.unsqueeze(-2))
 
 
@@ -94,7 +95,7 @@ def data_radius(inputs: Tensor) -> Tensor:
 def out_of_bounds(mean_z: Tensor, weight_norm: Tensor, radius: Tensor | float) -> Tensor:
     """Boolean [..., H]: units whose hyperplane is farther than `radius` [...] from the mean input: ∣w·x̄ + b∣/‖w‖ > r.
 
-    mean_z [..., H] is the mean pre-activation over the samples, which equals w·x̄ + b. Such a unit is dead or always-on.
+    mean_z [..., H]: the mean pre-activation over the samples, which equals w·x̄ + b. Such a unit is dead or always-on.
     For the mean taken as the origin (XOR study, r = 1.4) pass the biases as mean_z.
     """
     limit = torch.as_tensor(radius, dtype=mean_z.dtype, device=mean_z.device).unsqueeze(-1)

@@ -107,6 +107,8 @@ def _on_host(layer: Layer, table: Named, epsilon: float) -> tuple[Named, Named, 
     if "weight_norm" in table:
         units["scale_free_margin"] = margins.scale_free_margin(table["margin"], table["weight_norm"])
     scalars = _margin_scalars(units, kinds, table["dead_points"], num_samples // layer.positions)
+    if not layer.activation.can_die:
+        scalars["margin/never_on_counts"] = (units["margin"] <= 0).sum(-1)
     scalars |= _dormancy_scalars(units) | {name: table[name] for name in RANKS if name in table}
     if "radius" in table:
         out = margins.out_of_bounds(table["mean_z"], table["weight_norm"], table["radius"])
@@ -138,8 +140,9 @@ def _whole_network(probed: Probed, dead: list[Tensor]) -> Named:
     layers = probed.layers
     num_samples = layers[0].z.shape[-2] // layers[0].positions
     scalars = {"margin/num_samples": torch.full(layers[0].z.shape[:-2], num_samples)}
-    if probed.chained:
-        sizes = [layers[0].matrix.shape[-1], *(layer.h.shape[-1] for layer in layers), probed.output.shape[-2]]
+    first, last = layers[0].matrix, probed.output
+    if probed.chained and first is not None and last is not None:
+        sizes = [first.shape[-1], *(layer.h.shape[-1] for layer in layers), last.shape[-2]]
         frozen = weights.frozen_parameters(dead, sizes[0], sizes[-1])
         scalars["frozen_parameters"] = frozen
         scalars["frozen_parameter_fraction"] = frozen / weights.parameter_count(sizes)

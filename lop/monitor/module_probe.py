@@ -16,10 +16,10 @@ from lop.monitor.trace import Record, Rules, Trace
 
 
 class ModuleProbe:
-    """Layers of a module: probe(*inputs) runs it in evaluation mode, without a trace, and gives one Layer per activation.
+    """Layers of a module: probe(*inputs) runs it in evaluation mode and gives one Layer per activation.
 
     every other call is a layer of its own, in order of execution.
-    rules: extra rules by module class, module path or torch function; None as a rule leaves that one out.
+    rules: further rules by module class, module path or torch function; None as a rule leaves that one out.
     forward: forward(module, *inputs), for networks whose interesting call is another method. members: M, or None.
     """
 
@@ -31,7 +31,9 @@ class ModuleProbe:
         members: int | None = None,
     ):
         if not isinstance(module, nn.Module):
-            raise TypeError(f"a network to watch must be an nn.Module or a stacked network, got {type(module).__name__}")
+            raise TypeError(
+                f"a network to watch must be an nn.Module or a stacked network, got {type(module).__name__}"
+            )
         self.module, self.rules, self.members = unwrapped(module), dict(rules or {}), members
         self.forward = forward or (lambda module, *args, **kwargs: module(*args, **kwargs))
         self.entered: set[str] = set()
@@ -55,34 +57,51 @@ class ModuleProbe:
 
     def assembled(self, trace: Trace, out: object) -> Probed:
         """Layers of a finished trace."""
-        groups: dict[object, list[Record]] = {}
-        for index, record in enumerate(trace.records):
-            key = None if record.tag is None else record.tag.key
-            groups.setdefault(index if key is None else (key, record.activation.name), []).append(record)
+        groups = self.grouped(trace)
         if not groups:
             name = type(self.module).__name__
             raise ValueError(
                 f"no activation was found in {name}: nothing like relu, gelu or tanh ran in its forward pass; "
                 "name your own with rules={MyActivation: Activation('mine')}"
             )
-        layers = [self._layer(records) for records in groups.values()]
+        layers = [self._layer(records) for records in groups]
         self.entered = trace.entered
         output = self._output(trace, out, layers)
         matrix = None if output is None else _detached(output.matrix)
         return Probed(layers, matrix, chained=output is not None and _chained(layers, output))
 
+    @staticmethod
+    def grouped(trace: Trace) -> list[list[Record]]:
+        """The records of each layer: calls with the same weights and the same activation belong together."""
+        groups: dict[object, list[Record]] = {}
+        for index, record in enumerate(trace.records):
+            key = None if record.tag is None else record.tag.key
+            groups.setdefault(index if key is None else (key, record.activation.name), []).append(record)
+        return list(groups.values())
+
+    @staticmethod
+    def place(records: list[Record]) -> tuple[str, str, str]:
+        """Path, operation and source of a group of records, by which it is found again in another trace."""
+        first = records[0]
+        return first.path, first.activation.name, first.tag.source if first.tag else ""
+
+    @staticmethod
+    def axis(record: Record) -> int:
+        return (record.tag or _guessed(record.z)).axis
+
     def _layer(self, records: list[Record]) -> Layer:
         first, tags = records[0], [record.tag or _guessed(record.z) for record in records]
-        z = _joined([self._samples(r.z, t.axis) for r, t in zip(records, tags, strict=True)])
-        h = _joined([self._samples(r.h, t.axis) for r, t in zip(records, tags, strict=True)])
+        z = _joined([self.samples(r.z, t.axis) for r, t in zip(records, tags, strict=True)])
+        h = _joined([self.samples(r.h, t.axis) for r, t in zip(records, tags, strict=True)])
         # an activation that changes the number of units (CReLU) leaves them without hyperplanes of their own
         tag = tags[0] if h.shape == z.shape else tags[0].without_hyperplane()
-        has_inputs = h.shape == z.shape and all(t.inputs is not None for t in tags)
+        inputs = [self.samples(t.inputs, t.inputs.ndim - 1) for t in tags if t.inputs is not None]
+        has_inputs = h.shape == z.shape and len(inputs) == len(tags)
         return Layer(
             z,
             h,
             first.activation,
-            inputs=_joined([self._samples(t.inputs, t.inputs.ndim - 1) for t in tags]) if has_inputs else None,
+            inputs=_joined(inputs) if has_inputs else None,
             weight=_detached(tag.weight),
             bias=_bias(tag),
             matrix=_detached(tag.matrix),
@@ -91,7 +110,7 @@ class ModuleProbe:
             source=tag.source,
         )
 
-    def _samples(self, tensor: Tensor, axis: int) -> Tensor:
+    def samples(self, tensor: Tensor, axis: int) -> Tensor:
         """[N, H], or [M, N, H], in at least single precision: all other axes are samples."""
         tensor = tensor.detach()
         tensor = tensor if tensor.dtype == torch.float64 else tensor.float()
@@ -114,8 +133,8 @@ class ModuleProbe:
             if path not in self._warned:
                 self._warned.add(path)
                 warnings.warn(
-                    f"margin monitor: {kind} in module {path!r} is left out: it looks like an activation, but has no rule or "
-                    f"cannot be seen into; pass rules={{{path!r}: Activation(...)}}, or None there to silence this",
+                    f"margin monitor: {kind} in module {path!r} is left out: it looks like an activation, but has no "
+                    f"rule or cannot be seen into; pass rules={{{path!r}: Activation(...)}}, or None to silence this",
                     UserWarning,
                     stacklevel=2,
                 )

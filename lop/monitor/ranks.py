@@ -15,8 +15,8 @@ EPSILON = torch.finfo(torch.float64).eps
 def singular_values(a: Tensor) -> Tensor:
     """Singular values of [..., N, H], descending, float64, [..., min(N, H)].
 
-    They are square roots of the eigenvalues of the smaller Gram matrix in float64: an error of about K·1e-16·σ₁² there is
-    √K·1e-8·σ₁ in σ, no more than the rounding of float32 activations, in half the time of a decomposition of A. Values
+    They are square roots of the eigenvalues of the smaller Gram matrix in float64: an error of about K·1e-16·σ₁² there
+    is √K·1e-8·σ₁ in σ, about the rounding of float32 activations, in half the time of a decomposition of A. Values
     below that error are returned as exactly 0.
     """
     tall = a if a.shape[-2] >= a.shape[-1] else a.mT
@@ -36,7 +36,10 @@ def _from_gram(tall: Tensor) -> Tensor:
 
 
 def stable_rank(sigma: Tensor) -> Tensor:
-    """‖A‖_F² / ‖A‖₂² = Σσ² / max σ² (Rudelson & Vershynin 2007); [..., K] to [...]. NOT the reference's "stable_rank"."""
+    """‖A‖_F² / ‖A‖₂² = Σσ² / max σ² (Rudelson & Vershynin 2007); [..., K] to [...].
+
+    NOT what the loss-of-plasticity reference calls stable_rank: that is srank.
+    """
     squares = sigma.double().square()
     return _ratio(squares.sum(-1), squares.amax(-1))
 

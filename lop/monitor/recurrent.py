@@ -1,12 +1,13 @@
 """Recurrent modules of torch.nn, whose activations run inside one fused function: computed again, step by step.
 
-A gate's units over all time steps are one layer: `input`, `forget`, `output` (sigmoid) and `cell` (tanh) of an LSTM with
-`hidden` for the tanh of its cell state, `reset`, `update` and `new` of a GRU, `hidden` of a plain RNN.
+A gate's units over all time steps are one layer: `input`, `forget`, `output` (sigmoid) and `cell` (tanh) of an LSTM,
+with `hidden` for the tanh of its cell state; `reset`, `update` and `new` of a GRU; `hidden` of a plain RNN.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -14,17 +15,17 @@ from torch.nn import functional as F
 
 Show = Callable[[str, str, Tensor, Tensor], None]
 """show(gate, operation, z, h): one step's pre-activations and activations [N, H] of one gate."""
-Step = Callable[[Show, Tensor, tuple[Tensor, ...], list[Tensor | None], str], tuple[Tensor, ...]]
+Step = Callable[[Show, Tensor, tuple[Tensor, ...], list[Any], str], tuple[Tensor, ...]]
 
 
-def _plain(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Tensor | None], nonlinearity: str) -> tuple[Tensor, ...]:
+def _plain(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Any], nonlinearity: str) -> tuple[Tensor, ...]:
     z = F.linear(x, w[0], w[2]) + F.linear(state[0], w[1], w[3])
     h = z.relu() if nonlinearity == "relu" else z.tanh()
     show("hidden", nonlinearity, z, h)
     return (h,)
 
 
-def _lstm(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Tensor | None], _: str) -> tuple[Tensor, ...]:
+def _lstm(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Any], _: str) -> tuple[Tensor, ...]:
     z = (F.linear(x, w[0], w[2]) + F.linear(state[0], w[1], w[3])).chunk(4, -1)
     i, f, g, o = z[0].sigmoid(), z[1].sigmoid(), z[2].tanh(), z[3].sigmoid()
     cell = f * state[1] + i * g
@@ -35,18 +36,29 @@ def _lstm(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Tensor | Non
     return o * hidden, cell
 
 
-def _gru(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Tensor | None], _: str) -> tuple[Tensor, ...]:
+def _gru(show: Show, x: Tensor, state: tuple[Tensor, ...], w: list[Any], _: str) -> tuple[Tensor, ...]:
     from_x, from_h = F.linear(x, w[0], w[2]).chunk(3, -1), F.linear(state[0], w[1], w[3]).chunk(3, -1)
     z_reset, z_update = from_x[0] + from_h[0], from_x[1] + from_h[1]
     reset, update = z_reset.sigmoid(), z_update.sigmoid()
     z_new = from_x[2] + reset * from_h[2]
     new = z_new.tanh()
-    for gate in (("reset", "sigmoid", z_reset, reset), ("update", "sigmoid", z_update, update), ("new", "tanh", z_new, new)):
+    for gate in (
+        ("reset", "sigmoid", z_reset, reset),
+        ("update", "sigmoid", z_update, update),
+        ("new", "tanh", z_new, new),
+    ):
         show(*gate)
     return ((1 - update) * new + update * state[0],)
 
 
-STEPS: dict[type, Step] = {nn.RNNCell: _plain, nn.LSTMCell: _lstm, nn.GRUCell: _gru, nn.RNN: _plain, nn.LSTM: _lstm, nn.GRU: _gru}
+STEPS: dict[type, Step] = {
+    nn.RNNCell: _plain,
+    nn.LSTMCell: _lstm,
+    nn.GRUCell: _gru,
+    nn.RNN: _plain,
+    nn.LSTM: _lstm,
+    nn.GRU: _gru,
+}
 
 
 def can_show(module: nn.Module, args: tuple) -> bool:
@@ -55,7 +67,7 @@ def can_show(module: nn.Module, args: tuple) -> bool:
 
 
 def show_recurrent(module: nn.Module, args: tuple, show: Show) -> None:
-    """Run a recurrent module's call again and show every gate at every step; gates are prefixed by layer and direction."""
+    """Run a recurrent module's call again and show every gate at every step, named by layer and direction."""
     step, x = STEPS[type(module)], args[0]
     nonlinearity = getattr(module, "nonlinearity", "tanh")
     if not isinstance(module, nn.RNNBase):
@@ -80,7 +92,7 @@ def show_recurrent(module: nn.Module, args: tuple, show: Show) -> None:
         x = torch.cat(outs, -1)
 
 
-def _weights(module: nn.RNNBase, name: str) -> list[Tensor | None]:
+def _weights(module: nn.RNNBase, name: str) -> list[Any]:
     return [getattr(module, f"{kind}_{name}", None) for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
 
 
@@ -90,7 +102,11 @@ def _state(module: nn.Module, args: tuple, batch: int) -> tuple[Tensor, ...]:
     parts = 2 if isinstance(module, (nn.LSTM, nn.LSTMCell)) else 1
     is_cell = not isinstance(module, nn.RNNBase)
     if given is None:
-        shape = (batch, module.hidden_size) if is_cell else (module.num_layers * (1 + module.bidirectional), batch, module.hidden_size)
+        shape = (
+            (batch, module.hidden_size)
+            if is_cell
+            else (module.num_layers * (1 + module.bidirectional), batch, module.hidden_size)
+        )
         return tuple(args[0].new_zeros(shape) for _ in range(parts))
-    given = given if isinstance(given, tuple) else (given,)
-    return tuple(part if part.ndim == (2 if is_cell else 3) else part.unsqueeze(-2) for part in given)
+    states = given if isinstance(given, tuple) else (given,)
+    return tuple(part if part.ndim == (2 if is_cell else 3) else part.unsqueeze(-2) for part in states)

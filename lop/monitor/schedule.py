@@ -16,7 +16,7 @@ def every(interval: int) -> Schedule:
 
 
 def log_spaced(per_decade: int = 10) -> Schedule:
-    """Due in the first call at or past each 10^(k / per_decade), k = 0, 1, 2, ...: often at first, then ever more seldom."""
+    """Due in the first call at or past each 10^(k / per_decade), k = 0, 1, ...: often at first, then more seldom."""
     if per_decade < 1:
         raise ValueError(f"per_decade must be >= 1, got {per_decade}")
     boundaries = sorted({round(10 ** (k / per_decade)) for k in range(15 * per_decade)})

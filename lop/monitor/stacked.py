@@ -15,12 +15,14 @@ class StackedNetwork(Protocol):
 
     def preactivations(self, x: Tensor) -> list[Tensor]:
         """One [M, N, H] per hidden layer, from inputs [M, N, D]."""
+        ...
 
     def layer_parameters(self, layer: int) -> tuple[Tensor, Tensor]:
         """Incoming weights [M, H, D] and biases [M, H] of a layer; the one after the hidden layers is the output layer.
 
         A network without output layer raises IndexError or KeyError for it.
         """
+        ...
 
 
 class StackedProbe:

@@ -15,8 +15,8 @@ from torch.utils.weak import WeakIdKeyDictionary
 class Tag:
     """axis: which axis of the tensor counts units. key: equal for tensors whose units have the same weights.
 
-    matrix: weight matrix [H, D] (or [M, H, D]) that the units come from. weight, bias, inputs: the same where every value
-    is exactly w·x + b, else None; bias None with a weight: 0. source: path of the module that applied the weights.
+    matrix: weight matrix [H, D] (or [M, H, D]) that the units come from. weight, bias, inputs: the same where every
+    value is exactly w·x + b, else None; bias None with a weight: 0. source: path of the module that applied them.
     """
 
     axis: int
@@ -47,7 +47,7 @@ class Tags:
             self._tags[tensor] = tag
 
     def key_of(self, weight: Tensor) -> object:
-        """What identifies these weights among all calls: a parameter's name and which part of it; None: no parameter."""
+        """What identifies these weights in all calls: a parameter's name and which part of it; None: no parameter."""
         name = self._names.get(id(weight)) or self._names.get(id(weight._base))
         return None if name is None else (name, weight.storage_offset(), tuple(weight.shape))
 
@@ -56,7 +56,7 @@ class Tags:
         if isinstance(args, (tuple, list)):
             return next((found for item in args if (found := self.first(item))), None)
         tag = self.get(args)
-        return None if tag is None else (tag, args)
+        return (tag, args) if tag is not None and isinstance(args, Tensor) else None
 
 
 def inherited(tag: Tag, source: Tensor, out: Tensor) -> Tag | None:
@@ -83,8 +83,9 @@ def permuted(tag: Tag, source: Tensor, func: Callable, args: tuple, kwargs: dict
 
 def shifted(tag: Tag, source: Tensor, other: object, out: Tensor) -> Tag:
     """The tag after `source + other`: still a hyperplane if `other` is one number per unit, its bias."""
-    per_unit = isinstance(other, Tensor) and out.shape == source.shape and _is_per_unit(tag, source, other)
-    if tag.weight is None or tag.bias is not None or not per_unit:
+    if not isinstance(other, Tensor) or out.shape != source.shape or not _is_per_unit(tag, source, other):
+        return tag.without_hyperplane()
+    if tag.weight is None or tag.bias is not None:
         return tag.without_hyperplane()
     return replace(tag, bias=other.reshape(tag.weight.shape[:-1]))
 

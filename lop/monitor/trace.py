@@ -1,4 +1,4 @@
-"""Watching a forward pass: every activation function that torch runs is recorded with what went in and what came out."""
+"""Watching a forward pass: every activation function that runs is recorded with what went in and what came out."""
 
 from __future__ import annotations
 
@@ -30,10 +30,13 @@ class Record:
     path: str
     gradients: dict[str, Tensor] = field(default_factory=dict)
 
+    def keep(self, name: str, gradient: Tensor) -> None:
+        self.gradients[name] = gradient.detach()
+
 
 @dataclass(eq=False)
 class _Call:
-    """A module that is running: its path, its rule if the user gave one, what it was called with and what it has shown."""
+    """A module that is running: its path, the user's rule for it if any, its input, how much was recorded before."""
 
     module: nn.Module
     path: str
@@ -47,21 +50,24 @@ class _Call:
 class Trace(TorchFunctionMode):
     """Records of one forward pass. rules: by module class, module path or torch function; None: leave that one out.
 
-    with_gradients: also catch the gradients of z and h when a backward pass follows.
+    with_gradients: also catch the gradients of z and h when a backward pass follows. only_inside: leave out what runs
+    outside the module's own calls, such as other networks in a loss.
     """
 
-    def __init__(self, module: nn.Module, rules: Rules, with_gradients: bool = False):
+    def __init__(self, module: nn.Module, rules: Rules, with_gradients: bool = False, only_inside: bool = False):
         super().__init__()
         self.records: list[Record] = []
         self.entered: set[str] = set()
         self.unseen: dict[str, str] = {}
         children = dict(module.named_modules())
-        self.unseen |= {path: "ScriptModule" for path, child in children.items() if isinstance(child, torch.jit.ScriptModule)}
+        self.unseen |= {
+            path: "ScriptModule" for path, child in children.items() if isinstance(child, torch.jit.ScriptModule)
+        }
         # a compiled wrapper runs what is inside it, and that has hooks of its own
         self._hooked = [m for path, m in children.items() if path not in self.unseen and not hasattr(m, "_orig_mod")]
         self._paths = {id(child): path.replace("_orig_mod.", "") for path, child in children.items()}
         self.tags = Tags(dict(module.named_parameters()) | dict(module.named_buffers()))
-        self._rules, self._with_gradients = rules, with_gradients
+        self._rules, self._with_gradients, self._only_inside = rules, with_gradients, only_inside
         self._functions = {_operation(key): rule for key, rule in rules.items() if _is_function(key)}
         self._calls: list[_Call] = []
 
@@ -94,17 +100,18 @@ class Trace(TorchFunctionMode):
         if name in OPAQUE and not (self._calls and self._calls[-1].recurrent):
             self.unseen[self.path] = name
         if _writes(name, args, kwargs):
-            self._keep_from_overwriting(args[0] if args else kwargs.get("input"))
-        rule, z = self._rule(name, args, kwargs)
-        if rule is None:
+            self._keep_from_overwriting(kwargs.get("out", args[0] if args else kwargs.get("input")))
+        watched = self._calls or not self._only_inside
+        rule, z = self._rule(name, args, kwargs) if watched else (None, None)
+        if rule is None or z is None:
             out = func(*args, **kwargs)
             follow(self.tags, name, func, args, kwargs, out, self.path)
             return out
-        tag = self.tags.get(z)
-        before = z.detach().clone() if _writes(name, args, kwargs) else z
-        out = func(*args, **kwargs)
-        self.record(rule, before, out, tag)
-        return out
+        record = Record(rule, z.detach().clone() if _writes(name, args, kwargs) else z, z, self.tags.get(z), self.path)
+        self._catch_gradient(record, "z", z)
+        record.h = func(*args, **kwargs)
+        self._add(record)
+        return record.h
 
     def _rule(self, name: str, args: tuple, kwargs: dict) -> tuple[Activation | None, Tensor | None]:
         """The rule of this call and its input; a zero in front, as in maximum(0, x), is looked past."""
@@ -118,15 +125,16 @@ class Trace(TorchFunctionMode):
             given = given[::-1]
         return rule_for(name, *given[1:], **options), given[0]
 
-    def record(self, rule: Activation, z: Tensor, h: Tensor, tag: Tag | None, path: str | None = None) -> None:
+    def _add(self, record: Record) -> None:
         """Note one activation; its result keeps the axis of units, and no weights."""
-        record = Record(rule, z, h, tag, self.path if path is None else path)
         self.records.append(record)
-        self.tags.set(h, Tag(tag.axis) if tag and h.ndim == z.ndim else None)
-        if self._with_gradients:
-            for name, tensor in (("z", z), ("h", h)):
-                if tensor.requires_grad:
-                    tensor.register_hook(lambda grad, name=name: record.gradients.__setitem__(name, grad.detach()))
+        self._catch_gradient(record, "h", record.h)
+        self.tags.set(record.h, Tag(record.tag.axis) if record.tag and record.h.ndim == record.z.ndim else None)
+
+    def _catch_gradient(self, record: Record, name: str, tensor: Tensor) -> None:
+        # before an operation in place, or the gradient would be that of its result
+        if self._with_gradients and tensor.requires_grad:
+            tensor.register_hook(lambda gradient: record.keep(name, gradient))
 
     def _keep_from_overwriting(self, target: object) -> None:
         """Copy what was recorded before an in-place operation changes it."""
@@ -149,7 +157,7 @@ class Trace(TorchFunctionMode):
                 call.ruled, call.rule = True, self._rules[key]
         call.z = args[0] if args and isinstance(args[0], Tensor) else None
         if call.ruled and call.z is not None:
-            call.z = call.z.detach().clone()
+            call.z = call.z.clone()  # the module may write to it
         self._calls.append(call)
 
     def _leave(self, module: nn.Module, args: tuple, out: object) -> None:
@@ -159,8 +167,7 @@ class Trace(TorchFunctionMode):
             return
         call = self._calls[-1]
         if call.ruled and call.rule is not None and isinstance(out, Tensor) and call.z is not None:
-            tag = self.tags.get(args[0])
-            self.record(call.rule, call.z, out, tag)
+            self._add(Record(call.rule, call.z, out, self.tags.get(args[0]), call.path))
         elif call.recurrent and not call.ruled and not any(outer.ruled for outer in self._calls):
             self._record_recurrent(call, args)
         elif not call.ruled and len(self.records) == call.records_before and self._looks_like_activation(call, out):
@@ -172,22 +179,37 @@ class Trace(TorchFunctionMode):
 
         def show(gate: str, operation: str, z: Tensor, h: Tensor) -> None:
             tag = Tag(z.ndim - 1, key=(call.path, gate), source=call.path)
-            self.record(rule_for(operation), z, h, tag, f"{call.path}.{gate}".lstrip("."))
+            self._add(Record(RECURRENT_RULES[operation], z, h, tag, f"{call.path}.{gate}".lstrip(".")))
 
         with torch._C.DisableTorchFunction():
             show_recurrent(call.module, args, show)
 
     def _looks_like_activation(self, call: _Call, out: object) -> bool:
-        """Whether an unknown module without parameters or children changed its input, which came straight from weights."""
+        """Whether an unknown module without parameters or children changed an input that came straight from weights."""
         module, z = call.module, call.z
         tag = self.tags.get(z)
-        if not isinstance(out, Tensor) or tag is None or tag.matrix is None or type(module).__module__.startswith("torch.nn."):
+        from_torch = type(module).__module__.startswith("torch.nn.")
+        if not isinstance(out, Tensor) or z is None or tag is None or tag.matrix is None or from_torch:
             return False
         has_parts = next(module.children(), None) is not None or next(module.parameters(), None) is not None
         return not has_parts and out.shape == z.shape and out.is_floating_point() and not torch.equal(out, z)
 
 
-OPAQUE = frozenset("glu tanhshrink lstm gru rnn_tanh rnn_relu lstm_cell gru_cell rnn_tanh_cell rnn_relu_cell".split())
+RECURRENT_RULES = {name: rule for name in ("relu", "tanh", "sigmoid") if (rule := rule_for(name))}
+OPAQUE = frozenset(
+    (
+        "glu",
+        "tanhshrink",
+        "lstm",
+        "gru",
+        "rnn_tanh",
+        "rnn_relu",
+        "lstm_cell",
+        "gru_cell",
+        "rnn_tanh_cell",
+        "rnn_relu_cell",
+    )
+)
 """Functions with an activation inside that cannot be seen."""
 
 
@@ -200,12 +222,13 @@ def _operation(func: object) -> str:
 
 
 def _writes(name: str, args: tuple, kwargs: dict) -> bool:
-    """Whether a torch function changes its first argument."""
+    """Whether a torch function changes its first argument, or one given as `out`."""
     if name.startswith("__"):
-        return name.startswith("__i") and name != "__invert__" or name == "__setitem__"
-    return name.endswith("_") or kwargs.get("inplace", False) is True or (name in INPLACE_BY_POSITION and args[-1] is True)
+        return (name.startswith("__i") and name != "__invert__") or name == "__setitem__"
+    by_option = kwargs.get("inplace", False) is True or "out" in kwargs
+    return name.endswith("_") or by_option or (name in INPLACE_BY_POSITION and bool(args) and args[-1] is True)
 
 
-INPLACE_BY_POSITION = frozenset(
-    "relu threshold _threshold leaky_relu rrelu elu celu selu silu mish hardswish hardsigmoid relu6 hardtanh dropout".split()
-)
+RECTIFIERS = ("relu", "relu6", "threshold", "_threshold", "leaky_relu", "rrelu", "elu", "celu", "selu")
+INPLACE_BY_POSITION = frozenset((*RECTIFIERS, "silu", "mish", "hardswish", "hardsigmoid", "hardtanh", "dropout"))
+"""Functions whose last positional argument may be inplace=True."""

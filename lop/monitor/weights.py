@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -33,8 +34,8 @@ def frozen_parameters(dead: Sequence[Tensor], num_inputs: int, num_outputs: int)
     """How many parameters of a multilayer perceptron the dead units freeze; [...].
 
     dead: one boolean [..., H_l] per hidden layer. A dead unit freezes its incoming weights, its bias and its outgoing
-    weights; the union is counted, so that a weight between dead units of adjacent layers counts once (the published bound
-    k(I + O + 1) counts it twice).
+    weights; the union is counted, so that a weight between dead units of adjacent layers counts once (the published
+    bound k(I + O + 1) counts it twice).
     """
     if not dead:
         return torch.tensor(0)
@@ -51,4 +52,4 @@ def frozen_parameters(dead: Sequence[Tensor], num_inputs: int, num_outputs: int)
 
 def parameter_count(sizes: Sequence[int]) -> int:
     """Weights and biases of a multilayer perceptron with these layer sizes, inputs first, outputs last."""
-    return sum((before + 1) * after for before, after in zip(sizes[:-1], sizes[1:], strict=True))
+    return sum((before + 1) * after for before, after in pairwise(sizes))

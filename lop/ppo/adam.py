@@ -60,11 +60,15 @@ class FlatAdam:
         self.unit_steps = [
             torch.zeros(2 * net.num_members, width, dtype=torch.int32, device=net.device) for width in net.hidden_sizes
         ]
-        self._tables = [
-            bias_correction_table(self.beta1, net.dtype, net.device),
-            bias_correction_table(self.beta2, net.dtype, net.device).sqrt(),
-        ]
-        self._corrections = [torch.ones_like(net.flat) for _ in range(2)]  # 1 - beta1^t and sqrt(1 - beta2^t)
+        first = bias_correction_table(self.beta1, torch.float64, net.device)
+        second = bias_correction_table(self.beta2, torch.float64, net.device).sqrt()
+        length = max(len(first), len(second))
+        first, second = (torch.cat((t, t[-1:].expand(length - len(t)))) for t in (first, second))
+        # the step is lr * (m / first) / (sqrt(v) / second + eps) = lr * m / (sqrt(v) * scale + offset)
+        scale, offset = first / second.clamp(min=torch.finfo(net.dtype).tiny), first * self.eps
+        self._tables = [scale.to(net.dtype), offset.to(net.dtype)]
+        self._rising = all(bool((table.diff() >= 0).all()) for table in self._tables)
+        self._corrections = [torch.ones_like(net.flat) for _ in range(2)]
         self._correction_views = [net.layout.views(flat) for flat in self._corrections]
         self._scratch = torch.empty_like(net.flat)
 
@@ -100,24 +104,30 @@ class FlatAdam:
             steps += 1
         for table, views in zip(self._tables, self._correction_views, strict=True):
             self._fill_corrections(table, views)
-        correction1, sqrt_correction2 = self._corrections
+        scale, offset = self._corrections
         parameters, scratch = self.net.flat, self._scratch
         decayed = torch.add(self.grad, parameters, alpha=self.weight_decay, out=scratch)
         self.exp_avg.lerp_(decayed, 1 - self.beta1)
         self.exp_avg_sq.mul_(self.beta2).addcmul_(decayed, decayed, value=1 - self.beta2)
         denominator = torch.sqrt(self.exp_avg_sq, out=scratch)
-        denominator.div_(sqrt_correction2).add_(self.eps).mul_(correction1)
+        torch.addcmul(offset, denominator, scale, out=denominator)
         parameters.addcdiv_(self.exp_avg, denominator, value=-self.learning_rate)
 
     def _fill_corrections(self, table: Tensor, views: dict[str, Tensor]) -> None:
-        """Write each entry's bias correction; monotone in the step, so the smaller correction has the smaller step."""
+        """Write each entry's correction: that of its unit, for a weight between two units that of the younger one."""
         net, last = self.net, table.shape[0] - 1
-        units = [table[steps.clamp(max=last)] for steps in self.unit_steps]  # [2M, H] per layer
+        clamped = [steps.clamp(max=last) for steps in self.unit_steps]
+        units = [table[steps] for steps in clamped]  # [2M, H] per layer
         views["0.weight"].copy_(units[0].unsqueeze(1).expand_as(views["0.weight"]))
         for layer, unit in enumerate(units):
             views[f"{layer}.bias"].copy_(unit)
             if layer > 0:
-                torch.minimum(units[layer - 1].unsqueeze(2), unit.unsqueeze(1), out=views[f"{layer}.weight"])
+                below, weight = units[layer - 1].unsqueeze(2), views[f"{layer}.weight"]
+                if self._rising:
+                    # the smaller correction is that of the smaller step: no look-up for every weight
+                    torch.minimum(below, unit.unsqueeze(1), out=weight)
+                else:
+                    weight.copy_(table[torch.minimum(clamped[layer - 1].unsqueeze(2), clamped[layer].unsqueeze(1))])
         output = views[f"{net.num_hidden}.weight"]
         output.copy_(units[-1].unsqueeze(2).expand_as(output))
         common = table[min(self.steps, last)]

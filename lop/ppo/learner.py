@@ -103,9 +103,8 @@ class Learner:
     def _backward(self, inputs: Tensor, hidden: list[Tensor], d_hidden: list[Tensor], dz: Tensor) -> None:
         """Gradients of all weights and biases from those of the outputs, dz [2M, N, output width]."""
         grads, views = self.adam.grad_views, self.net.views
-        ones = inputs.new_ones(inputs.shape[0], 1, inputs.shape[1])
         for layer in reversed(range(self.net.num_hidden + 1)):
-            torch.bmm(ones, dz, out=grads[f"{layer}.bias"].unsqueeze(1))
+            torch.sum(dz, dim=1, out=grads[f"{layer}.bias"])
             if layer == 0:
                 torch.bmm(inputs.mT, dz, out=self.net.input_weight(grads))
                 return

@@ -46,17 +46,19 @@ class ActorStep:
 
     def __init__(self, net: StackedActorCritic, num_envs: int):
         m, widths = net.num_members, (*net.hidden_sizes, net.output_width)
-        self._layers, self._num_actions = [], net.num_actions
+        self._layers = []
         for layer, width in enumerate(widths):
             bias, weight = net.views[f"{layer}.bias"][:m].unsqueeze(1), net.live_weight(layer)[:m]
             self._layers.append((bias, weight, net.flat.new_empty(m, num_envs, width)))
+        self._means = self._layers[-1][2][:, :, : net.num_actions]
 
     def __call__(self, x: Tensor) -> Tensor:
         """[M, E, A] from [M, E, D]; overwritten by the next call."""
         *hidden, (bias, weight, out) = self._layers
         for hidden_bias, hidden_weight, hidden_out in hidden:
             x = torch.baddbmm(hidden_bias, x, hidden_weight, out=hidden_out).relu_()
-        return torch.baddbmm(bias, x, weight, out=out)[:, :, : self._num_actions]
+        torch.baddbmm(bias, x, weight, out=out)
+        return self._means
 
 
 def collect(
@@ -75,14 +77,16 @@ def collect(
     z = torch.from_numpy(noise).to(net.device, net.dtype)
     actions = z * net.views["log_std"].exp()[:, None, None, :]
     actor, live = ActorStep(net, e), torch.from_numpy(environments.observation)
+    x = live.to(net.device, net.dtype)
+    shares_memory = x.data_ptr() == live.data_ptr()
     received = torch.empty(m, e, net.num_actions, dtype=net.dtype)
-    received_host = received.numpy()
+    received_host, bound = received.numpy(), 1.0 if clip_actions else math.inf
     for t, action in enumerate(actions.unbind(1)):
         host[:, t] = environments.observation
-        action += actor(live.to(net.device, net.dtype))
-        received.copy_(action)
-        if clip_actions:
-            received.clamp_(-1, 1)
+        if not shares_memory:
+            x.copy_(live)
+        action += actor(x)
+        received.copy_(action.clamp(-bound, bound))
         environments.step(received_host)
         rewards[:, t] = environments.reward
         if environments.any_done:

@@ -74,8 +74,8 @@ def sync_folder(folder: Path) -> None:
 
 def make_folder(folder: Path) -> list[Path]:
     """The folders that had to be made for `folder` to exist, outermost first; `remove_folders` takes them back."""
-    missing = [p for p in (folder, *folder.parents) if not p.exists()][::-1]
     with disk("make the folder", folder):
+        missing = [p for p in (folder, *folder.parents) if not p.exists()][::-1]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError:

@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lop.run.files import RunError, disk, make_folder, remove_folders, removed_on_error, write_synced
+from lop.run.files import RunError, disk, make_folder, remove_folders, removed_on_error, write_atomic, write_synced
 
 try:
     import fcntl
@@ -123,6 +123,7 @@ class Owner:
         self.folder, self._made = folder, made
         self._path = folder / OWNER_JSON
         self.content = _myself()
+        self._former = self._path.read_bytes() if self._path.is_file() else None
         self._lock = threading.RLock()  # a signal handler may release in the middle of a beat
         self._last_beat_s = time.monotonic()
         self._descriptor = self._write()
@@ -166,7 +167,10 @@ class Owner:
         if self._stop_beating():
             with contextlib.suppress(RunError, OSError), _guard(self.folder):
                 self.check()
-                self._path.unlink()
+                if self._former is None:
+                    self._path.unlink()
+                else:
+                    write_atomic(self._path, self._former)
                 if self._made:
                     (self.folder / GUARD).unlink()
             remove_folders(self._made)

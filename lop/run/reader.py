@@ -36,6 +36,8 @@ def read_run(folder: str | os.PathLike[str]) -> Run:
     run = Run(Path(folder))
     if run.info.get("format") != RUN_VERSION:
         raise RunError(f"{run.folder / RUN_JSON}: format {run.info.get('format')}, this program reads {RUN_VERSION}")
+    if not isinstance(run.configuration, dict) or not isinstance(run.info.get("layers"), list):
+        raise RunError(f"{run.folder / RUN_JSON} is damaged: it has no configuration or no layers")
     return run
 
 

@@ -82,15 +82,16 @@ class RunStore:
         self.folder, self.layers = Path(folder), list(layers)
         self._fence = fence or (lambda: None)
         self._files: dict[str, AppendFile] = {}
-        made = make_folder(self.folder)
-        before = {path.name for path in self.folder.iterdir()}
+        self._made = make_folder(self.folder)
+        with disk("read", self.folder):
+            self._before = {path.name for path in self.folder.iterdir()}
         try:
             self._open()
-            if RUN_JSON not in before:
+            if RUN_JSON not in self._before:
                 content = {"format": RUN_VERSION, "layers": self.layers, **(info or {})}
                 write_atomic(self.folder / RUN_JSON, json.dumps(content, indent=1).encode() + b"\n")
         except BaseException:
-            self._take_back(before, made)
+            self.take_back()
             raise
 
     def append_metrics(self, row: dict[str, Any]) -> None:
@@ -207,6 +208,17 @@ class RunStore:
                     file.forget()
                 raise
 
+    def take_back(self) -> None:
+        """Closes without writing anything more, and removes the files and folders that opening made."""
+        for file in self._files.values():
+            file.forget()
+        with contextlib.suppress(RunError):
+            self.close()
+        for name in {*FILES, RUN_JSON} - self._before:
+            with contextlib.suppress(OSError):
+                (self.folder / name).unlink()
+        remove_folders(self._made)
+
     def _open(self) -> None:
         folder, layout = self.folder, {"layers": self.layers}
         self.metrics = self._add(JsonLines(folder / "metrics.jsonl"))
@@ -223,11 +235,3 @@ class RunStore:
     def _add(self, file: F) -> F:
         self._files[file.path.name] = file
         return file
-
-    def _take_back(self, before: set[str], made: list[Path]) -> None:
-        with contextlib.suppress(RunError):
-            self.close()
-        for name in {*FILES, RUN_JSON} - before:
-            with contextlib.suppress(OSError):
-                (self.folder / name).unlink()
-        remove_folders(made)

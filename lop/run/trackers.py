@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lop.run.files import RunError, write_atomic
+from lop.run.files import RunError, disk
 
 SIDECAR = "wandb.json"
 VERSION = 1
@@ -56,9 +56,7 @@ class WandbTracker:
         """group: "<env>/<algo>[-name]"; config: with the seed; mode: one of MODES, None: as WANDB_MODE or a key says."""
         self._folder = Path(folder)
         self._run: Any = None
-        self._mode: Any = mode or os.environ.get("WANDB_MODE")
-        if self._mode not in (None, *MODES):
-            raise RunError(f"wandb mode {self._mode!r}: allowed are {', '.join(MODES)}")
+        self._mode: Any = asked_mode(mode)
         if self._mode == "disabled":
             return
         about = {"group": group, "config": config, "project": project, "entity": entity, "tags": list(tags)}
@@ -118,7 +116,12 @@ class WandbTracker:
         self._run.finish(exit_code=int(status == "failed"))
 
     def _save(self) -> None:
-        write_atomic(self._folder / SIDECAR, json.dumps(self._sidecar).encode() + b"\n")
+        # not fsynced, once an update: what a lost machine forgets here is at worst a row sent twice
+        path = self._folder / SIDECAR
+        temporary = path.with_name(path.name + ".tmp")
+        with disk("write", path):
+            temporary.write_text(json.dumps(self._sidecar) + "\n")
+            os.replace(temporary, path)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -129,6 +132,14 @@ class WandbTracker:
                 _forget_service()
             reason = _without_key(" ".join(str(error).split()) or type(error).__name__)
             warnings.warn(f"wandb is off for {self._folder}: {reason}. Training goes on.", stacklevel=3)
+
+
+def asked_mode(mode: str | None) -> str | None:
+    """One of MODES, from `mode` or else from WANDB_MODE; None ("auto") if neither says. Errors: RunError."""
+    asked = os.environ.get("WANDB_MODE") or None if mode in (None, "auto") else mode
+    if asked not in (None, *MODES):
+        raise RunError(f"{'' if mode == asked else 'WANDB_MODE: '}wandb mode {asked!r}: allowed are {', '.join(MODES)}")
+    return asked
 
 
 def read_sidecar(folder: str | os.PathLike[str]) -> dict[str, Any] | None:

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from lop.run.checkpoint import CHECKPOINT, PREVIOUS, Checkpoint
 from lop.run.config import ConfigError, TrainConfig
-from lop.run.files import RunError
+from lop.run.files import RunError, disk
 from lop.run.owner import claim
 from lop.run.reader import read_run
-from lop.run.store import RunStore, folder_for
+from lop.run.store import RUN_JSON, RunStore, folder_for
 from lop.run.trackers import WandbTracker
 from lop.run.versions import same_configuration, versions
 from lop.training.observer import Records
@@ -30,6 +31,8 @@ MAY_DIFFER = (
     "progress",
     "wandb",
 )
+
+MAX_NAMED = 8  # differing settings that an error names
 
 
 def member_configuration(config: TrainConfig, seed: int) -> dict[str, Any]:
@@ -49,6 +52,8 @@ class Member:
         self.update = 0
         self.error = ""
         self._closing: list[dict[str, Any]] = []
+        self._checkpoint: Checkpoint | None = None
+        self._versions: dict[str, Any] = {}
         self._store: RunStore | None = None
         self._tracker: WandbTracker | None = None
 
@@ -62,45 +67,64 @@ class Member:
 
     def check(self) -> None:
         """Whether the folder may be used, before anything is created; ConfigError or RunError, one line."""
-        exists = (self.folder / "run.json").is_file()
+        with disk("look into", self.folder):
+            there = {path.name for path in self.folder.iterdir()} if self.folder.is_dir() else set()
+        exists = RUN_JSON in there
         if self.config.resume == "never" and exists:
             raise ConfigError(f"resume=never: {self.folder} exists already; give this run another name=...")
         if self.config.resume == "must" and not exists:
-            raise ConfigError(f"resume=must: there is no run in {self.folder}")
+            raise ConfigError(f"resume=must: there is no run in {self.folder}; resume=auto begins one")
         if exists:
-            stored = read_run(self.folder).configuration
-            current = member_configuration(self.config, self.seed)
-            differences = same_configuration(stored, current, may_differ=MAY_DIFFER, may_grow=("total_steps",))
-            if differences:
-                raise ConfigError(
-                    f"{self.folder} holds a run of another configuration: {'; '.join(differences)}; "
-                    "set these back or give this run another name=..."
-                )
+            self._check_configuration()
+        elif there & {CHECKPOINT, PREVIOUS}:
+            raise RunError(
+                f"{self.folder} holds a checkpoint but no {RUN_JSON}: bring it back or give this run another name=..."
+            )
+
+    def _check_configuration(self) -> None:
+        stored, current = read_run(self.folder).configuration, member_configuration(self.config, self.seed)
+        differences = same_configuration(stored, current, may_differ=MAY_DIFFER, may_grow=("total_steps",))
+        if differences:
+            more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
+            raise ConfigError(
+                f"{self.folder} holds a run of another configuration: {'; '.join(differences[:MAX_NAMED])}{more}; "
+                "set these back or give this run another name=..."
+            )
 
     def open(self) -> None:
-        """Claim the folder and go back to its last checkpoint."""
+        """Claim the folder and read its last checkpoint; what this makes, `take_back` removes."""
         self._owner = claim(self.folder)
         try:
             info = {"configuration": member_configuration(self.config, self.seed)}
-            now = versions(self.config.device, self.config.threads)
+            self._versions = versions(self.config.device, self.config.threads)
             self._store = RunStore(
                 self.folder,
                 layers=list(self.config.ppo.hidden_sizes),
-                info={**info, "versions": now},
+                info={**info, "versions": self._versions},
                 fence=self._owner.check,
             )
-            checkpoint = self._store.load_checkpoint()
-            if checkpoint:
-                self.state, self.update = checkpoint.tensors, int(checkpoint.meta["update"])
-                # a longer run does not end where the shorter one did
-                self._closing = checkpoint.meta["closing"] if self.finished else []
-            self._store.cut_to(checkpoint)
-            for difference in self._store.begin_stretch(self.update * self.config.ppo.steps_per_update, now):
-                warnings.warn(f"{self.folder}: bits may differ from here on: {difference}", stacklevel=2)
+            self._checkpoint = self._store.load_checkpoint()
         except BaseException:
-            self._store = None
-            self._owner.abandon()
+            self.take_back()
             raise
+
+    def begin(self) -> None:
+        """Go back to the last checkpoint."""
+        checkpoint, self._checkpoint = self._checkpoint, None
+        if checkpoint:
+            self.state, self.update = checkpoint.tensors, int(checkpoint.meta["update"])
+            # a longer run does not end where the shorter one did
+            self._closing = checkpoint.meta["closing"] if self.finished else []
+        self._store.cut_to(checkpoint)
+        for difference in self._store.begin_stretch(self.update * self.config.ppo.steps_per_update, self._versions):
+            warnings.warn(f"{self.folder}: bits may differ from here on: {difference}", stacklevel=2)
+
+    def take_back(self) -> None:
+        """Undo `open`: nothing is left of a folder that was not there, and nothing changed in one that was."""
+        if self._store is not None:
+            self._store.take_back()
+        self._store = None
+        self._owner.abandon()
 
     def start_tracking(self) -> None:
         """wandb, once every member's folder is open."""
@@ -177,9 +201,11 @@ def open_members(config: TrainConfig) -> list[Member]:
         for member in members:
             member.open()
             opened.append(member)
+        for member in members:
+            member.begin()
     except BaseException:
         for member in opened:
-            member.close("stopped", "another member's folder could not be opened")
+            member.take_back()
         raise
     return members
 

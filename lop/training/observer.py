@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from lop.envs import AntVector, Episode, TaskChange
-from lop.monitor import FiringBlocks, MarginMonitor
+from lop.monitor import FiringBlocks, MarginMonitor, never
 from lop.monitor.weights import weight_magnitude
 from lop.nets import StackedActorCritic
 from lop.ppo.learner import STATISTICS
@@ -54,13 +54,13 @@ class Observer:
                     settings.epsilon,
                     members=self.num_members,
                     prefix="" if name == "actor" else "critic/",
+                    ranks=int(settings.ranks_every_steps) or never,
                     check_finite=False,
                 )
         self.firing = FiringBlocks(net.hidden_sizes, self.num_members, device=net.device)
         self.tasks = TaskRecorder(config, net, environments)
         self._episodes: list[Episode] = []
         self._changes: list[tuple[int, TaskChange]] = []
-        self._ranks_step = 0
 
     def step(self, t: int) -> None:
         """After every environment step, if anything ended in it."""
@@ -96,11 +96,8 @@ class Observer:
         step = (update + 1) * self.config.ppo.steps_per_update
         if not self.monitors or (update + 1) % self.config.monitor.every_updates:
             return
-        every = self.config.monitor.ranks_every_steps
-        ranks = bool(every) and step // int(every) > self._ranks_step // int(every)
-        self._ranks_step = step
         for monitor in self.monitors.values():
-            for record, metrics in zip(records, monitor.compute(step, ranks=ranks), strict=True):
+            for record, metrics in zip(records, monitor.compute(step), strict=True):
                 record.row |= metrics
         self._add_units_and_events(records, gradients, update)
 
@@ -173,13 +170,12 @@ class Observer:
         return {**self.monitors, "firing": self.firing, "tasks": self.tasks}
 
     def member_state(self, member: int) -> dict[str, np.ndarray]:
-        state = {"ranks_step": np.array(self._ranks_step)}
+        state: dict[str, np.ndarray] = {}
         for name, part in self._parts().items():
             state |= {f"{name}/{key}": array for key, array in part.member_state(member).items()}
         return state
 
     def load_member_state(self, member: int, state: dict[str, np.ndarray]) -> None:
-        self._ranks_step = int(state["ranks_step"])
         for name, part in self._parts().items():
             own = {key.removeprefix(f"{name}/"): a for key, a in state.items() if key.startswith(f"{name}/")}
             part.load_member_state(member, own)

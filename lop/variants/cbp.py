@@ -100,6 +100,7 @@ class ContinualBackprop(Variant):
         self._inverse_fan_out = [net.flat.new_full((2 * net.num_members, 1), 1.0 / h) for h in net.hidden_sizes[1:]]
         of_output = [[1.0 / net.used_columns(name)] for name in NETS for _ in range(net.num_members)]
         self._inverse_fan_out.append(net.flat.new_tensor(of_output))
+        self._magnitudes = [torch.empty_like(net.views[f"{layer + 1}.weight"]) for layer in range(net.num_hidden)]
         self._decay_table = bias_correction_table(settings.utility_decay, net.dtype, net.device)
         self._schedule = ReplacementSchedule(
             context.seeds, net.hidden_sizes, settings.replacement_rate, settings.maturity_minibatches
@@ -127,8 +128,9 @@ class ContinualBackprop(Variant):
         activations, contributions = self._scratch.layers["activation"], self._scratch.layers["contribution"]
         mean_activations(hidden, activations)
         for layer, contribution in enumerate(contributions):
-            sums = torch.linalg.vector_norm(net.views[f"{layer + 1}.weight"], ord=1, dim=2)
-            torch.mul(sums, self._inverse_fan_out[layer], out=contribution)
+            # five times faster than linalg.vector_norm(ord=1)
+            magnitudes = torch.abs(net.views[f"{layer + 1}.weight"], out=self._magnitudes[layer])
+            torch.sum(magnitudes, dim=2, out=contribution).mul_(self._inverse_fan_out[layer])
         scratch["contribution"] *= scratch["activation"]
         units["age"] += 1
         for average, latest in (("utility", "contribution"), ("mean_activation", "activation")):

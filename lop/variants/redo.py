@@ -30,7 +30,7 @@ class Settings(AlgoSettings):
 
     def problems(self) -> list[str]:
         found = super().problems()
-        if self.threshold < 0:
+        if not self.threshold >= 0:  # NaN too
             found.append(f"algo.threshold={self.threshold}: must be >= 0")
         if self.period_minibatches < 1:
             found.append(f"algo.period_minibatches={self.period_minibatches}: must be >= 1")

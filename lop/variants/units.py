@@ -40,8 +40,7 @@ class UnitStatistics:
 def mean_activations(hidden: list[Tensor], out: list[Tensor]) -> None:
     """Write E|h|, the mean over the minibatch, to out [2M, H] for activations [2M, N, H] (>= 0 after a ReLU)."""
     for h, mean in zip(hidden, out, strict=True):
-        weights = h.new_full((h.shape[0], 1, h.shape[1]), 1.0 / h.shape[1])
-        mean.copy_(torch.bmm(weights, h).squeeze(1))
+        torch.sum(h, dim=1, out=mean).mul_(1.0 / h.shape[1])
 
 
 def restart_units(net: StackedActorCritic, layer: int, mask: Tensor, fresh: Tensor, born_zero: Tensor | None) -> None:

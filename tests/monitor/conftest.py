@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -32,7 +34,7 @@ class StackedMLP:
 def make_stacked():
     def make(members: int, sizes: list[int], seed: int = 0, dtype=torch.float32) -> StackedMLP:
         g = torch.Generator().manual_seed(seed)
-        shapes = list(zip(sizes[:-1], sizes[1:], strict=True))
+        shapes = list(itertools.pairwise(sizes))
         weights = [torch.randn(members, b, a, generator=g, dtype=dtype) / a**0.5 for a, b in shapes]
         return StackedMLP(weights, [torch.randn(members, b, generator=g, dtype=dtype) * 0.3 for _, b in shapes])
 
@@ -55,7 +57,7 @@ def brute_force():
 def brute_force_layer(z: np.ndarray, epsilon: float = 0.1) -> dict[str, object]:
     """Statistics of one ReLU layer from z [N, H], one unit and one sample at a time, in float64."""
     samples, units = z.shape
-    found = {name: 0 for name in ("dead", "at_risk", "alive", "always_on", "selective", "dead_points")}
+    found = dict.fromkeys(("dead", "at_risk", "alive", "always_on", "selective", "dead_points"), 0)
     margin, lowest, activity, magnitude = [], [], [], []
     for j in range(units):
         column = [float(v) for v in z[:, j]]

@@ -81,7 +81,8 @@ def test_mlp_reports_hyperplanes_activity_and_ranks(brute_force, normals):
     assert row["pol_weights/layer_2"] == pytest.approx(net[4].weight.abs().mean().item())
     dead = [row[f"margin/dead_counts/layer_{i}"] for i in range(2)]
     union = dead[0] * (D + 1) + dead[1] * (H + 1) + dead[0] * 6 - dead[0] * dead[1] + dead[1] * 2
-    assert row["frozen_parameters"] == union and all(dead)
+    assert row["frozen_parameters"] == union
+    assert all(dead)
 
 
 LIMIT = math.atanh(math.sqrt(0.99))
@@ -114,8 +115,10 @@ def test_mlp_with_every_activation(brute_force, normals, act, drive):
     monitor = MarginMonitor(net)
     monitor.observe(x)
     row, margin = monitor.compute(0), monitor.report().units[0]["margin"]
-    assert margin == pytest.approx(z0.amax(0).detach().numpy()) and (margin <= 0).any()
-    assert row["margin/dead_counts/layer_0"] == 0 and row["margin/alive_counts/layer_0"] == H
+    assert margin == pytest.approx(z0.amax(0).detach().numpy())
+    assert (margin <= 0).any()
+    assert row["margin/dead_counts/layer_0"] == 0
+    assert row["margin/alive_counts/layer_0"] == H
 
 
 RECTIFIERS = {
@@ -165,7 +168,8 @@ def test_normalisation_between_linear_and_activation(brute_force, normals, norm)
     z = z if norm.weight is None else z * norm.weight + norm.bias if hasattr(norm, "weight") else z
     _, row, report = check(brute_force, net, (x,), [z])
     # no hyperplane of its own, but the weights are known
-    assert "scale_free_margin" not in report.units[0] and "pol_weights/layer_0" in row
+    assert "scale_free_margin" not in report.units[0]
+    assert "pol_weights/layer_0" in row
 
 
 @pytest.mark.parametrize("affine", [True, False])
@@ -243,14 +247,24 @@ def test_a_torchvision_style_resnet(brute_force, normals):
         expected.append(block.bn2(block.conv2(expected[-1].clamp(min=0))) + block.downsample(h))
         h = expected[-1].clamp(min=0)
     monitor, row, _ = check(brute_force, net, (x,), [rows(z) for z in expected])
-    assert [info.path for info in monitor.layers] == ["relu", "layer1.relu", "layer1.relu", "layer2.relu", "layer2.relu"]
+    assert [info.path for info in monitor.layers] == [
+        "relu",
+        "layer1.relu",
+        "layer1.relu",
+        "layer2.relu",
+        "layer2.relu",
+    ]
     assert row["pol_weights/layer_5"] == pytest.approx(net.fc.weight.abs().mean().item())
 
 
 class ViTBlock(nn.Module):
     def __init__(self, e=8, heads=2, hidden=12):
         super().__init__()
-        self.norm1, self.attn, self.norm2 = nn.LayerNorm(e), nn.MultiheadAttention(e, heads, batch_first=True), nn.LayerNorm(e)
+        self.norm1, self.attn, self.norm2 = (
+            nn.LayerNorm(e),
+            nn.MultiheadAttention(e, heads, batch_first=True),
+            nn.LayerNorm(e),
+        )
         self.mlp = nn.Sequential(nn.Linear(e, hidden), nn.GELU(), nn.Dropout(0.5), nn.Linear(hidden, e))
 
     def forward(self, x):
@@ -265,7 +279,8 @@ def test_a_vit_block_takes_tokens_as_samples(brute_force, normals):
     y = x + net.attn(y, y, y)[0]
     z = net.mlp[0](net.norm2(y)).reshape(-1, 12)
     monitor, row, _ = check(brute_force, net, (x,), [z + 3.0216626341112987])
-    assert row["margin/num_samples"] == 30 and monitor.layers[0].source == "mlp.0"
+    assert row["margin/num_samples"] == 30
+    assert monitor.layers[0].source == "mlp.0"
 
 
 @pytest.mark.parametrize("batch_first", [True, False])
@@ -376,7 +391,9 @@ def test_concatenations_before_an_activation_and_later_writes_in_place(brute_for
     z = net.a(x)
     h = torch.cat((x, z.relu()), -1)
     _, _, report = check(brute_force, net, (x,), [z, torch.cat((net.b(h), h), -1)])
-    assert report.units[1]["mean_abs_activation"] == pytest.approx(torch.cat((net.b(h), h), -1).relu().mean(0).detach().numpy())
+    assert report.units[1]["mean_abs_activation"] == pytest.approx(
+        torch.cat((net.b(h), h), -1).relu().mean(0).detach().numpy()
+    )
 
 
 class Recurrent(nn.Module):
@@ -418,14 +435,20 @@ def test_gru_cell_gates(brute_force, normals):
 
 
 @pytest.mark.parametrize("kind", ["RNN", "LSTM", "GRU"])
-@pytest.mark.parametrize("options", [{}, {"bidirectional": True, "batch_first": True}, {"bias": False, "num_layers": 2}])
+@pytest.mark.parametrize(
+    "options", [{}, {"bidirectional": True, "batch_first": True}, {"bias": False, "num_layers": 2}]
+)
 def test_replayed_sequences_end_in_what_the_fused_module_gives(normals, kind, options):
     net = seeded(getattr(nn, kind)(3, 4, **options))
     x = normals(6, 5, 3, dtype=torch.float64)
     monitor = MarginMonitor(net, buffer_size=100)
     monitor.observe(x)
     row = monitor.compute(0)
-    gates = {"RNN": ["hidden"], "LSTM": ["input", "forget", "cell", "output", "hidden"], "GRU": ["reset", "update", "new"]}
+    gates = {
+        "RNN": ["hidden"],
+        "LSTM": ["input", "forget", "cell", "output", "hidden"],
+        "GRU": ["reset", "update", "new"],
+    }
     runs = [f"l{i}{d}" for i in range(net.num_layers) for d in (["", "_reverse"] if net.bidirectional else [""])]
     assert [info.path for info in monitor.layers] == [f"{run}.{gate}" for run in runs for gate in gates[kind]]
     if kind == "RNN":  # tanh of the pre-activations of the last layer is the module's result itself
@@ -433,7 +456,12 @@ def test_replayed_sequences_end_in_what_the_fused_module_gives(normals, kind, op
         top = monitor.report().units[len(runs) - (2 if net.bidirectional else 1)]["mean_abs_activation"]
         assert top == pytest.approx(out[..., :4].abs().mean((0, 1)).detach().numpy())
     if kind == "LSTM":  # |cell's tanh| is seen through the output: hidden = o·tanh(c)
-        assert row["margin/alive_counts/layer_0"] + row["margin/dead_counts/layer_0"] + row["margin/at_risk_counts/layer_0"] == 4
+        assert (
+            row["margin/alive_counts/layer_0"]
+            + row["margin/dead_counts/layer_0"]
+            + row["margin/at_risk_counts/layer_0"]
+            == 4
+        )
 
 
 class Matrices(nn.Module):
@@ -455,7 +483,9 @@ def test_matrix_products_with_parameters_have_hyperplanes_too(brute_force, norma
     z0 = x @ net.w0 + net.b0
     z1 = z0.relu() @ net.w1 + net.b1
     _, _, report = check(brute_force, net, (x,), [z0, z1, z1.relu() @ net.w2])
-    for units, weight, bias in zip(report.units, (net.w0, net.w1, net.w2), (net.b0, net.b1, torch.zeros(4)), strict=True):
+    for units, weight, bias in zip(
+        report.units, (net.w0, net.w1, net.w2), (net.b0, net.b1, torch.zeros(4)), strict=True
+    ):
         assert units["weight_norm"] == pytest.approx(weight.norm(dim=0).detach().numpy())
         assert units["bias"] == pytest.approx(bias.detach().numpy())
 
@@ -485,7 +515,10 @@ def test_rules_for_activations_that_torch_does_not_know(brute_force, normals):
 
 
 def test_an_unknown_activation_module_is_named_in_a_warning_once(normals):
-    net, x = seeded(nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, H), Sine())), normals(N, D, dtype=torch.float64)
+    net, x = (
+        seeded(nn.Sequential(nn.Linear(D, H), nn.ReLU(), nn.Linear(H, H), Sine())),
+        normals(N, D, dtype=torch.float64),
+    )
     monitor = MarginMonitor(net)
     monitor.observe(x)
     with pytest.warns(UserWarning, match="Sine in module '3' is left out"):
@@ -534,7 +567,9 @@ class Ensemble(nn.Module):
     def forward(self, x):
         if self.how == "baddbmm":
             return torch.relu(torch.bmm(torch.relu(torch.baddbmm(self.b0, x, self.w0)), self.w1))
-        return torch.relu(torch.einsum("mnh,mho->mno", torch.relu(torch.einsum("mnd,mdh->mnh", x, self.w0) + self.b0), self.w1))
+        return torch.relu(
+            torch.einsum("mnh,mho->mno", torch.relu(torch.einsum("mnd,mdh->mnh", x, self.w0) + self.b0), self.w1)
+        )
 
 
 @pytest.mark.parametrize("how", ["baddbmm", "einsum"])

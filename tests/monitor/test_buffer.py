@@ -20,7 +20,8 @@ def test_window_holds_the_last_n_in_time_order_for_any_sizes_of_chunks(chunks):
         buffer.extend(numbered(seen, k))
         seen += k
         kept = min(seen, 7)
-        assert buffer.count == kept and buffer.full == (kept == 7)
+        assert buffer.count == kept
+        assert buffer.full == (kept == 7)
         assert torch.equal(buffer.window(), numbered(seen - kept, kept))
 
 
@@ -75,4 +76,5 @@ def test_clear_forgets_everything():
     buffer = ObservationBuffer(3, 2)
     buffer.extend(numbered(0, 3, 1))
     buffer.clear()
-    assert buffer.count == 0 and buffer.window().shape == (1, 0, 2)
+    assert buffer.count == 0
+    assert buffer.window().shape == (1, 0, 2)

@@ -41,7 +41,8 @@ def test_an_all_dead_layer_is_wholly_dormant_and_never_nan():
 def test_a_non_finite_magnitude_leaves_the_other_units_alone():
     score = dormancy.relative_score(torch.tensor([1.0, math.nan, 3.0, math.inf]))
     assert score[[0, 2]].tolist() == [0.5, 1.5]
-    assert score[[1, 3]].isnan().all() and not dormancy.dormant(score, 0.1).any()
+    assert score[[1, 3]].isnan().all()
+    assert not dormancy.dormant(score, 0.1).any()
 
 
 def test_rarely_active_percent_counts_units_on_for_at_most_one_percent():

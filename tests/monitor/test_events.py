@@ -20,7 +20,8 @@ def test_deaths_and_revivals_are_crossings_of_zero():
 
 def test_no_event_from_or_to_nan_and_none_before_a_first_look():
     deaths, revivals = crossings(np.array([NAN, 1.0, -1.0]), np.array([-1.0, NAN, NAN]))
-    assert not deaths.any() and not revivals.any()
+    assert not deaths.any()
+    assert not revivals.any()
 
 
 def test_a_dead_unit_that_shows_nan_and_then_fires_is_a_revival():

@@ -18,7 +18,11 @@ def test_blocks_are_complete_whatever_the_sizes_of_the_chunks(normals):
             found += blocks.add([layer[:, start : start + k] for layer in h])
             start += k
         assert len(found) == 4
-        assert all(torch.equal(a, b) for block, wanted in zip(found, expected, strict=True) for a, b in zip(block, wanted, strict=True))
+        assert all(
+            torch.equal(a, b)
+            for block, wanted in zip(found, expected, strict=True)
+            for a, b in zip(block, wanted, strict=True)
+        )
 
 
 def test_percent_is_of_the_last_complete_block_and_absent_before():
@@ -44,4 +48,5 @@ def test_a_member_goes_on_identically_in_a_population_of_another_size(normals):
     one.add([layer[1:2, 33:] for layer in h])
     assert one.percent()[0] == three.percent()[1]
     a, b = one.member_state(0), three.member_state(1)
-    assert a.keys() == b.keys() and all((a[k] == b[k]).all() for k in a)
+    assert a.keys() == b.keys()
+    assert all((a[k] == b[k]).all() for k in a)

@@ -27,7 +27,9 @@ def test_every_statistic_equals_brute_force_in_float64(make_stacked, normals, br
                 assert rows[m][f"margin/{name}_counts/layer_{i}"] == slow[name], name
             assert rows[m][f"margin/dead_points/layer_{i}"] == slow["dead_points"]
             assert rows[m][f"margin/dead_point_fractions/layer_{i}"] == slow["dead_points"] / 60
-            assert rows[m][f"margin/mean_margins/layer_{i}"] == pytest.approx(np.mean(slow["margin"]), rel=1e-5, abs=1e-6)
+            assert rows[m][f"margin/mean_margins/layer_{i}"] == pytest.approx(
+                np.mean(slow["margin"]), rel=1e-5, abs=1e-6
+            )
             for tau in (0.025, 0.1):
                 assert rows[m][f"dormant_counts_{tau}/layer_{i}"] == slow[f"dormant_{tau}"]
             for name in ("margin", "lowest", "activity", "mean_abs_activation"):
@@ -64,8 +66,10 @@ def test_a_planted_pathology_is_reported_exactly_with_its_unit_numbers(make_stac
     margin = monitor.report().units[0]["margin"][0]
     assert np.flatnonzero(margin <= 0).tolist() == [1, 2, 3, 4, 6]
     assert row["margin/dead_counts/layer_0"] == 5
-    assert margin[2] == pytest.approx(-1.0, abs=1e-6) and margin[3] == -0.5
-    assert row["margin/dead_points/layer_0"] == 10 and row["margin/dead_point_fractions/layer_0"] == 0.05
+    assert margin[2] == pytest.approx(-1.0, abs=1e-6)
+    assert margin[3] == -0.5
+    assert row["margin/dead_points/layer_0"] == 10
+    assert row["margin/dead_point_fractions/layer_0"] == 0.05
     # five dead units of nine: 8 incoming, a bias, 4 outgoing each; and what is dead in the second layer, once
     dead = int((monitor.report().units[1]["margin"] <= 0).sum())
     assert row["frozen_parameters"] == 5 * (8 + 1 + 4) + dead * (9 - 5 + 1 + 2)
@@ -78,13 +82,15 @@ def test_deaths_and_revivals_are_reported_by_unit_with_margins_before_and_after(
     monitor = MarginMonitor(net, buffer_size=50)
     monitor.observe(x)
     first = monitor.compute(0)
-    assert monitor.report().events == [[], []] and first[0]["margin/deaths/layer_0"] == 0
+    assert monitor.report().events == [[], []]
+    assert first[0]["margin/deaths/layer_0"] == 0
     before = monitor.report().units[0]["margin"][1, 4]
     net.biases[0][1, 4] = -100.0
     rows = monitor.compute(1)
     after = monitor.report().units[0]["margin"][1, 4]
     assert [row["margin/deaths/layer_0"] for row in rows] == [0, 1]
-    assert Event(0, 4, "death", before, after) in monitor.report().events[1] and monitor.report().events[0] == []
+    assert Event(0, 4, "death", before, after) in monitor.report().events[1]
+    assert monitor.report().events[0] == []
     net.biases[0][1, 4] = 1.0
     assert monitor.compute(2)[1]["margin/revivals/layer_0"] == 1
     assert Event(0, 4, "revival", after, before) in monitor.report().events[1]
@@ -138,9 +144,12 @@ def test_a_member_goes_on_identically_after_a_regroup(make_stacked, normals):
     for monitor, members in ((four, slice(None)), (pair, group)):
         monitor.observe(x[members, 50:])
     rows, pair_rows = four.compute(27), pair.compute(27)
-    assert pair_rows == [rows[m] for m in group] and "srank/layer_0" in pair_rows[0]
-    assert pair.report().events == [four.report().events[m] for m in group] and any(pair.report().events)
-    assert four.compute(49) == four.compute(49) and "srank/layer_0" not in four.compute(49)[0]
+    assert pair_rows == [rows[m] for m in group]
+    assert "srank/layer_0" in pair_rows[0]
+    assert pair.report().events == [four.report().events[m] for m in group]
+    assert any(pair.report().events)
+    assert four.compute(49) == four.compute(49)
+    assert "srank/layer_0" not in four.compute(49)[0]
 
 
 def test_measuring_a_kept_copy_leaves_the_monitor_alone(make_stacked, normals):
@@ -155,12 +164,14 @@ def test_measuring_a_kept_copy_leaves_the_monitor_alone(make_stacked, normals):
     other.observe(x)
     expected = other.compute(0)
     measured = monitor.measure(x[:, -40:], network=kept)
-    assert measured != rows and set(measured[0]) < set(expected[0])
+    assert measured != rows
+    assert set(measured[0]) < set(expected[0])
     assert all(measured[m][key] == expected[m][key] for m in range(2) for key in measured[m])
     assert monitor.measure(monitor.window())[0]["margin/mean_margins/layer_0"] == rows[0]["margin/mean_margins/layer_0"]
     for m, state in enumerate(states):
         again = monitor.member_state(m)
-        assert state.keys() == again.keys() and all(np.array_equal(state[k], again[k]) for k in state)
+        assert state.keys() == again.keys()
+        assert all(np.array_equal(state[k], again[k]) for k in state)
 
 
 def test_names_that_dashboards_look_for(make_stacked, normals):
@@ -172,10 +183,12 @@ def test_names_that_dashboards_look_for(make_stacked, normals):
     names = ("margin/dead_counts", "margin/at_risk_counts", "margin/mean_margins", *RANKS)
     for name in names:
         for i in range(2):
-            assert type(row[f"{name}/layer_{i}"]) is float and f"critic/{name}/layer_{i}" in value_row
+            assert type(row[f"{name}/layer_{i}"]) is float
+            assert f"critic/{name}/layer_{i}" in value_row
     assert {f"pol_weights/layer_{i}" for i in range(3)} < set(row)
     assert {f"val_weights/layer_{i}" for i in range(3)} < set(value_row)
-    assert row["margin/num_samples"] == 30 and "critic/weight_change" in value_row
+    assert row["margin/num_samples"] == 30
+    assert "critic/weight_change" in value_row
     assert all(key.startswith(("critic/", "val_weights/")) for key in value_row)
 
 
@@ -187,9 +200,14 @@ def test_one_sick_member_is_reported_and_its_companion_untouched(make_stacked, n
     monitor = MarginMonitor(net)
     monitor.observe(x)
     sick, well = monitor.compute(0)
-    assert sick["margin/non_finite_counts/layer_0"] == 1 and sick["margin/non_finite_counts/layer_1"] == 20
-    assert sick["margin/alive_counts/layer_0"] + sick["margin/dead_counts/layer_0"] + sick["margin/at_risk_counts/layer_0"] == 19
-    assert np.isfinite(sick["margin/mean_margins/layer_0"]) and np.isfinite(sick["srank/layer_0"])
+    assert sick["margin/non_finite_counts/layer_0"] == 1
+    assert sick["margin/non_finite_counts/layer_1"] == 20
+    assert (
+        sick["margin/alive_counts/layer_0"] + sick["margin/dead_counts/layer_0"] + sick["margin/at_risk_counts/layer_0"]
+        == 19
+    )
+    assert np.isfinite(sick["margin/mean_margins/layer_0"])
+    assert np.isfinite(sick["srank/layer_0"])
     assert sick["srank/layer_1"] == 0
     assert well == healthy.compute(0)[0] | {"weight_change": well["weight_change"]}
 

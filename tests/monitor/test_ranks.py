@@ -29,7 +29,8 @@ def test_singular_values_equal_those_of_a_full_decomposition(normals, shape, sca
     a = normals(*shape).relu() * scale
     exact = torch.linalg.svdvals(a.double())
     found = ranks.singular_values(a)
-    assert found.dtype == torch.float64 and found.shape == exact.shape
+    assert found.dtype == torch.float64
+    assert found.shape == exact.shape
     assert torch.allclose(found, exact, rtol=1e-7, atol=4e-7 * float(exact[0]))
 
 
@@ -47,9 +48,12 @@ def test_ranks_of_singular_values_3_2_1_worked_by_hand():
     assert float(ranks.effective_rank(sigma)) == pytest.approx(math.exp(entropy))
     p = [9 / 14, 4 / 14, 1 / 14]
     assert float(ranks.covariance_effective_rank(sigma)) == pytest.approx(math.exp(-sum(q * math.log(q) for q in p)))
-    assert float(ranks.srank(sigma)) == 3 and float(ranks.srank(sigma, 0.5)) == 1 and float(ranks.srank(sigma, 0.6)) == 2
+    assert float(ranks.srank(sigma)) == 3
+    assert float(ranks.srank(sigma, 0.5)) == 1
+    assert float(ranks.srank(sigma, 0.6)) == 2
     # squares 9, 4, 1 of 14: 13/14 = 0.93
-    assert float(ranks.approximate_rank(sigma)) == 3 and float(ranks.approximate_rank(sigma, 0.9)) == 2
+    assert float(ranks.approximate_rank(sigma)) == 3
+    assert float(ranks.approximate_rank(sigma, 0.9)) == 2
     # divided by sqrt(10000) = 100: 0.03, 0.02, 0.01, and 0.01 is not above 0.01
     assert float(ranks.feature_rank(sigma, 10_000)) == 2
 
@@ -58,7 +62,7 @@ def test_every_rank_of_a_zero_matrix_is_0_and_of_a_single_direction_is_1():
     zero = ranks.all_ranks(ranks.singular_values(torch.zeros(2, 30, 8)), 30)
     assert {name: value.tolist() for name, value in zero.items()} == {name: [0.0, 0.0] for name in ranks.RANKS}
     ones = ranks.all_ranks(ranks.singular_values(torch.ones(1000, 256)), 1000)
-    assert {name: float(value) for name, value in ones.items()} == pytest.approx({name: 1.0 for name in ranks.RANKS})
+    assert {name: float(value) for name, value in ones.items()} == pytest.approx(dict.fromkeys(ranks.RANKS, 1.0))
 
 
 @pytest.mark.parametrize("shape", [(1000, 10), (37, 100), (1000, 256)])

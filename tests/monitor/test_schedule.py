@@ -25,7 +25,8 @@ def test_log_spaced_grows_rarer():
 
 
 def test_always_and_never():
-    assert due_steps(always, range(3)) == [0, 1, 2] and due_steps(never, range(3)) == []
+    assert due_steps(always, range(3)) == [0, 1, 2]
+    assert due_steps(never, range(3)) == []
 
 
 def test_an_impossible_interval_is_refused():

@@ -29,7 +29,7 @@ class Awkward(nn.Module):
         self.calls += 1
         self.last = x.mean(0)[:2]
         x = self.drop(F.relu(self.bn(self.fc(x))))
-        x = x + torch.randn_like(x) * random.random() * float(np.random.rand())
+        x = x + torch.randn_like(x) * random.random() * float(np.random.rand())  # noqa: NPY002
         if self.fail:
             raise RuntimeError("planned")
         return self.out(F.dropout(F.relu(self.frozen(x)), 0.5, training=True))
@@ -49,7 +49,7 @@ def everything(net: nn.Module) -> list[object]:
         hooks,
         torch.get_rng_state(),
         random.getstate(),
-        str(np.random.get_state()),
+        str(np.random.get_state()),  # noqa: NPY002
         torch.is_grad_enabled(),
     ]
 
@@ -99,7 +99,8 @@ def test_hooks_of_others_stay_and_run(awkward, normals):
     monitor = MarginMonitor(awkward)
     monitor.observe(normals(5, 4))
     monitor.compute(0)
-    assert len(awkward.fc._forward_hooks) == 1 and seen == [1]
+    assert len(awkward.fc._forward_hooks) == 1
+    assert seen == [1]
     handle.remove()
 
 
@@ -136,7 +137,7 @@ def test_observations_are_copied_and_never_changed(normals):
     assert {**monitor.compute(1, ranks=False)} == first
 
 
-def test_a_million_observations_and_a_thousand_computes_leave_no_memory(normals):
+def test_hundreds_of_computes_leave_no_tensor_and_no_object_behind(normals):
     net = nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 1))
     monitor, x = MarginMonitor(net, buffer_size=50), normals(1000, 4)
 
@@ -146,9 +147,10 @@ def test_a_million_observations_and_a_thousand_computes_leave_no_memory(normals)
             monitor.observe(x)
             monitor.compute(step, ranks=step % 50 == 0)
         gc.collect()
-        return sum(isinstance(o, torch.Tensor) for o in gc.get_objects()), len(gc.get_objects())
+        return sum(type(o) is torch.Tensor for o in gc.get_objects()), len(gc.get_objects())
 
     rounds(50)
     tensors, objects = rounds(50)
-    more_tensors, more_objects = rounds(900)
-    assert more_tensors <= tensors and more_objects <= objects + 50
+    more_tensors, more_objects = rounds(300)
+    assert more_tensors <= tensors
+    assert more_objects <= objects + 50
