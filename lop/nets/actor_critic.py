@@ -94,7 +94,9 @@ class StackedActorCritic:
     def outputs(self, last_hidden: Tensor, nets: slice = slice(None)) -> Tensor:
         """[B, N, output width] from the last activations [B, N, H]: an actor's action means, a critic's value first."""
         layer = self.num_hidden
-        return torch.baddbmm(self.views[f"{layer}.bias"][nets].unsqueeze(1), last_hidden, self.views[f"{layer}.weight"][nets])
+        return torch.baddbmm(
+            self.views[f"{layer}.bias"][nets].unsqueeze(1), last_hidden, self.views[f"{layer}.weight"][nets]
+        )
 
     def used_columns(self, net: str) -> int:
         """How many columns of the output layer mean something."""

@@ -161,7 +161,11 @@ class Observer:
                 record.units = np.stack([*columns, grad_norms[member]])
             record.events = np.zeros(len(report.events[member]), EVENTS)
             for place, event in zip(record.events, report.events[member], strict=True):
-                place["global_step"], place["update"], place["task"] = record.row["global_step"], update, record.row["task"]
+                place["global_step"], place["update"], place["task"] = (
+                    record.row["global_step"],
+                    update,
+                    record.row["task"],
+                )
                 place["layer"], place["unit"] = event.layer, event.unit
                 place["kind"] = 0 if event.kind == "death" else 1
                 place["margin_before"], place["margin_after"] = event.margin_before, event.margin_after

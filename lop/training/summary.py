@@ -52,7 +52,9 @@ def summary(config: TrainConfig, members: list[Member], stopped: str) -> str:
     if stopped and not all(member.finished or member.error for member in members):
         lines.append(going_on(stopped, members))
     if any((member.folder / "wandb").is_dir() for member in members):
-        lines.append("wandb: offline runs are kept in each run folder; `wandb sync <run folder>/wandb/offline-run-*` sends them")
+        lines.append(
+            "wandb: offline runs are kept in each run folder; `wandb sync <run folder>/wandb/offline-run-*` sends them"
+        )
     return "\n".join(lines)
 
 

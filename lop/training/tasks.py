@@ -84,14 +84,14 @@ class TaskRecorder:
             return
         closing: list[Row] = []
         if start is not None:
-            self._measure("start", start.task, start.step, start.friction, start.weights, start.observations, closing, [])
+            self._measure(
+                "start", start.task, start.step, start.friction, start.weights, start.observations, closing, []
+            )
         step = self.config.num_updates * self.config.ppo.steps_per_update
         self._end(member, step, self._window(observations, before), closing, [])
         rows += [{**row, "closing": True} for row in closing]
 
-    def _feed(
-        self, member: int, observations: Tensor, over: bool, rows: list[Row], snapshots: list[Snapshot]
-    ) -> None:
+    def _feed(self, member: int, observations: Tensor, over: bool, rows: list[Row], snapshots: list[Snapshot]) -> None:
         """Add observations to a start that waits for them; write its row once N are there or the task is over."""
         start = self._starts[member]
         if start is None:

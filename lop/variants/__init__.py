@@ -13,7 +13,7 @@ from types import ModuleType
 
 from lop.variants.base import Variant, VariantContext
 
-_NOT_VARIANTS = ("base", "units")
+_NOT_VARIANTS = ("base", "replacement", "units")
 
 
 def names() -> list[str]:

@@ -26,6 +26,7 @@ from lop.ppo.adam import bias_correction_table
 from lop.run.config import AlgoSettings, Departures
 from lop.run.streams import stream
 from lop.variants.base import Variant, VariantContext
+from lop.variants.replacement import ReplacementSchedule
 from lop.variants.units import UnitStatistics, forget_moments, mean_activations, restart_units
 
 
@@ -46,45 +47,12 @@ class Settings(AlgoSettings):
         return found
 
 
-class ReplacementSchedule:
-    """How many units of each member, net and layer are replaced after each minibatch: counts [M, 2, L]."""
+@dataclass(frozen=True)
+class Replacement:
+    """At most one unit of each network: in which networks, and what it starts with. On the networks' device."""
 
-    def __init__(self, seeds: list[int], hidden_sizes: tuple[int, ...], rate: float, maturity: int):
-        self.seeds, self.rate, self.maturity = seeds, rate, maturity
-        self.shape = (len(seeds), len(NETS), len(hidden_sizes))
-        self.eligible = np.zeros(self.shape, dtype=np.int64)
-        self.maturing = {maturity: np.broadcast_to(hidden_sizes, self.shape).astype(np.int64)}
-
-    def counts(self, update: int, minibatches: int) -> dict[int, np.ndarray]:
-        """Index in the update -> counts [M, 2, L], for the minibatches that replace anything."""
-        shape = (minibatches, *self.shape[1:])
-        draws = np.stack([stream(seed, "cbp/counts", update).random(shape) for seed in self.seeds], axis=1)
-        found = {}
-        for index in range(minibatches):
-            minibatch = update * minibatches + index
-            if minibatch in self.maturing:
-                self.eligible = self.eligible + self.maturing.pop(minibatch)
-            expected = self.rate * self.eligible
-            count = np.where(expected < 1, draws[index] < expected, expected).astype(np.int64)
-            if count.any():
-                found[index] = count
-                self.eligible = self.eligible - count
-                self._add(minibatch + self.maturity + 1, count)
-        return found
-
-    def _add(self, minibatch: int, count: np.ndarray) -> None:
-        self.maturing[minibatch] = self.maturing.get(minibatch, 0) + count
-
-    def restore(self, ages: dict[tuple[int, int, int], np.ndarray], minibatch: int) -> None:
-        """Continue before minibatch number `minibatch`, with the ages [H] of each (member, net, layer)."""
-        self.eligible, self.maturing = np.zeros(self.shape, dtype=np.int64), {}
-        for place, age in ages.items():
-            age = age.astype(np.int64)
-            self.eligible[place] = np.count_nonzero(age > self.maturity)
-            for due, number in zip(*np.unique(minibatch + self.maturity - age[age <= self.maturity], return_counts=True)):
-                count = np.zeros(self.shape, dtype=np.int64)
-                count[place] = number
-                self._add(int(due), count)
+    wanted: Tensor  # [2M, 1] bool
+    fresh: Tensor  # [2M, inputs, 1] incoming weights, 0 where none is wanted
 
 
 class ContinualBackprop(Variant):
@@ -106,21 +74,45 @@ class ContinualBackprop(Variant):
             context.seeds, net.hidden_sizes, settings.replacement_rate, settings.maturity_minibatches
         )
         self._counts: dict[int, np.ndarray] = {}
-        self._first_minibatch = 0
+        self._due: dict[int, list[list[Replacement]]] = {}
         self._ages_to_restore: dict[tuple[int, int, int], np.ndarray] = {}
 
     def begin_update(self, update: int) -> None:
         minibatches = self.context.minibatches_per_update
-        self._first_minibatch = update * minibatches
+        first = update * minibatches
         if self._ages_to_restore:
-            self._schedule.restore(self._ages_to_restore, self._first_minibatch)
+            self._schedule.restore(self._ages_to_restore, first)
             self._ages_to_restore = {}
         self._counts = self._schedule.counts(update, minibatches)
+        self._due = {index: self._draw(first + index, counts) for index, counts in self._counts.items()}
 
     def after_step(self, hidden: list[Tensor], index: int) -> None:
         self._update_statistics(hidden)
-        if index in self._counts:
-            self._replace(self._first_minibatch + index, self._counts[index])
+        if index in self._due:
+            self._replace(self._due[index])
+
+    def _draw(self, minibatch: int, counts: np.ndarray) -> list[list[Replacement]]:
+        """For each layer one Replacement per rank (the lowest unit, the next lowest, ...); counts: [M, 2, L]."""
+        device, drawn = self.context.net.device, []
+        for layer in range(counts.shape[2]):
+            of_layer = counts[:, :, layer].T.reshape(-1)  # [2M]
+            drawn.append([])
+            for rank in range(int(of_layer.max())):
+                wanted = of_layer > rank
+                fresh = torch.from_numpy(self._fresh(minibatch, layer, rank, wanted)).to(device, self.context.net.dtype)
+                drawn[-1].append(Replacement(torch.from_numpy(wanted).to(device).unsqueeze(1), fresh.unsqueeze(2)))
+        return drawn
+
+    def _fresh(self, minibatch: int, layer: int, rank: int, wanted: np.ndarray) -> np.ndarray:
+        """[2M, inputs] new incoming weights, addressed by (minibatch, net and layer, rank)."""
+        net = self.context.net
+        fan_in = net.views[f"{layer}.weight"].shape[1]
+        draws = np.zeros((2 * net.num_members, fan_in), dtype=np.float32)
+        for b in np.flatnonzero(wanted):
+            actor_or_critic, member = divmod(int(b), net.num_members)
+            address = (minibatch, actor_or_critic * net.num_hidden + layer, rank)
+            draws[b] = lecun_uniform(stream(self.context.seeds[member], "cbp/weights", *address), fan_in, (fan_in,))
+        return draws
 
     def _update_statistics(self, hidden: list[Tensor]) -> None:
         net, eta = self.context.net, self.settings.utility_decay
@@ -147,33 +139,30 @@ class ContinualBackprop(Variant):
         young = self._units.layers["age"][layer] <= self.settings.maturity_minibatches
         return torch.argsort(self._bias_corrected("utility", layer).masked_fill(young, torch.inf), dim=1, stable=True)
 
-    def _replace(self, minibatch: int, counts: np.ndarray) -> None:
-        """Replace counts [M, 2, L] units; all are chosen before any is touched."""
-        net, departures = self.context.net, self.context.departures
-        chosen = [self._chosen(layer, counts[:, :, layer].T.reshape(-1)) for layer in range(net.num_hidden)]
+    def _replace(self, due: list[list[Replacement]]) -> None:
+        """Replace what is due in each layer; all units are chosen before any is touched."""
+        departures = self.context.departures
+        chosen = [self._chosen(layer, replacements) for layer, replacements in enumerate(due)]
         for layer, masks in enumerate(chosen):
             born_zero = None
             if layer > 0 and departures.cbp_adjacent == "fixed" and chosen[layer - 1]:
                 born_zero = torch.stack(chosen[layer - 1]).any(dim=0)
-            for rank, mask in enumerate(masks):
+            for replacement, mask in zip(due[layer], masks, strict=True):
                 if departures.cbp_bias_transfer == "fixed":
                     self._transfer(layer, mask)
-                fresh = self._fresh(minibatch, layer, rank, counts[:, :, layer].T.reshape(-1))
-                restart_units(net, layer, mask, fresh, born_zero)
+                restart_units(self.context.net, layer, mask, replacement.fresh, born_zero)
                 if departures.cbp_moments == "fixed":
                     forget_moments(self.context.adam, layer, mask)
                 for views in self._units.layers.values():
                     views[layer].masked_fill_(mask, 0)
 
-    def _chosen(self, layer: int, counts: np.ndarray) -> list[Tensor]:
-        """One mask [2M, H] per rank: mask r marks at most one unit a network, its (r + 1)-th lowest; counts: [2M]."""
-        if not counts.any():
+    def _chosen(self, layer: int, replacements: list[Replacement]) -> list[Tensor]:
+        """One mask [2M, H] per rank: mask r marks at most one unit a network, its (r + 1)-th lowest."""
+        if not replacements:
             return []
-        order, masks = self.lowest(layer), []
-        for rank in range(int(counts.max())):
-            wanted = torch.from_numpy(counts > rank).to(order.device).unsqueeze(1)
-            masks.append(torch.zeros_like(order, dtype=torch.bool).scatter_(1, order[:, rank : rank + 1], wanted))
-        return masks
+        order = self.lowest(layer)
+        nothing = torch.zeros_like(order, dtype=torch.bool)
+        return [nothing.scatter(1, order[:, rank : rank + 1], r.wanted) for rank, r in enumerate(replacements)]
 
     def _transfer(self, layer: int, mask: Tensor) -> None:
         """Add w_out times the mean activation of the units in mask to the next layer's biases."""
@@ -181,19 +170,10 @@ class ContinualBackprop(Variant):
         mean = (self._bias_corrected("mean_activation", layer) * mask).unsqueeze(1)
         net.views[f"{layer + 1}.bias"].add_(torch.bmm(mean, net.views[f"{layer + 1}.weight"]).squeeze(1))
 
-    def _fresh(self, minibatch: int, layer: int, rank: int, counts: np.ndarray) -> Tensor:
-        """[2M, inputs, 1] new incoming weights, addressed by (minibatch, net and layer, rank); 0 where none is due."""
-        net = self.context.net
-        fan_in = net.views[f"{layer}.weight"].shape[1]
-        draws = np.zeros((2 * net.num_members, fan_in), dtype=np.float32)
-        for b in np.flatnonzero(counts > rank):
-            actor_or_critic, member = divmod(int(b), net.num_members)
-            address = (minibatch, actor_or_critic * net.num_hidden + layer, rank)
-            draws[b] = lecun_uniform(stream(self.context.seeds[member], "cbp/weights", *address), fan_in, (fan_in,))
-        return torch.from_numpy(draws).to(net.device, net.dtype).unsqueeze(2)
-
     def statistics(self, member: int) -> dict[str, float]:
-        total = sum((count[member] for count in self._counts.values()), np.zeros(self._schedule.shape[1:], dtype=np.int64))
+        total = sum(
+            (count[member] for count in self._counts.values()), np.zeros(self._schedule.shape[1:], dtype=np.int64)
+        )
         return {
             f"{prefix}cbp/replaced/layer_{layer}": float(total[i, layer])
             for layer in range(total.shape[1])

@@ -43,27 +43,29 @@ class ReDo(Variant):
         net = context.net
         self._units = UnitStatistics(net, ["activation_sum", "recycled"])
         self._latest = UnitStatistics(net, ["mean"])
-        self._minibatch = 0
+        self._fresh: dict[int, list[Tensor]] = {}
 
     def begin_update(self, update: int) -> None:
-        self._minibatch = update * self.context.minibatches_per_update
+        minibatches, period = self.context.minibatches_per_update, self.settings.period_minibatches
+        first, layers = update * minibatches, range(self.context.net.num_hidden)
+        due = [index for index in range(minibatches) if (first + index + 1) % period == 0]
+        self._fresh = {index: [self._draw(first + index, layer) for layer in layers] for index in due}
         self._units.flat["recycled"].zero_()
 
     def after_step(self, hidden: list[Tensor], index: int) -> None:
         mean_activations(hidden, self._latest.layers["mean"])
         self._units.flat["activation_sum"] += self._latest.flat["mean"]
-        minibatch = self._minibatch + index
-        if (minibatch + 1) % self.settings.period_minibatches == 0:
-            self._recycle(minibatch)
+        if index in self._fresh:
+            self._recycle(self._fresh[index])
             self._units.flat["activation_sum"].zero_()
 
-    def _recycle(self, minibatch: int) -> None:
+    def _recycle(self, fresh: list[Tensor]) -> None:
         net, departures = self.context.net, self.context.departures
         source = self._latest.layers["mean"] if departures.redo_scores == "reference" else None
         masks = [self.dormant(a) for a in source or self._units.layers["activation_sum"]]
         for layer, mask in enumerate(masks):
             born_zero = masks[layer - 1] if layer > 0 else None
-            restart_units(net, layer, mask, self._fresh(minibatch, layer), born_zero)
+            restart_units(net, layer, mask, fresh[layer], born_zero)
             if departures.redo_moments == "fixed":
                 forget_moments(self.context.adam, layer, mask)
             self._units.layers["recycled"][layer] += mask
@@ -74,7 +76,7 @@ class ReDo(Variant):
         mask = activations <= self.settings.threshold * mean
         return mask & (mean > 0) if self.context.departures.redo_all_dead == "reference" else mask
 
-    def _fresh(self, minibatch: int, layer: int) -> Tensor:
+    def _draw(self, minibatch: int, layer: int) -> Tensor:
         """[2M, inputs, H] new incoming weights, addressed by (minibatch, net, layer)."""
         net = self.context.net
         shape = tuple(net.views[f"{layer}.weight"].shape[1:])

@@ -18,7 +18,9 @@ from lop.run.streams import stream
 ADAM = {"learning_rate": 3e-4, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8, "weight_decay": 1e-3}
 
 
-def make_learner(members=2, inputs=7, live=5, hidden=(12, 9), actions=3, dtype=torch.float64, adam=None, per_unit=False):
+def make_learner(
+    members=2, inputs=7, live=5, hidden=(12, 9), actions=3, dtype=torch.float64, adam=None, per_unit=False
+):
     net = StackedActorCritic(members, inputs, hidden, actions, num_live=live, dtype=dtype)
     net.initialise(lambda member, name, layer: stream(member, f"init/{name}", layer))
     settings = LearnerSettings(num_epochs=3, num_minibatches=4, clip_range=0.2, value_coefficient=0.7)

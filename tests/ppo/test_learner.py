@@ -12,7 +12,9 @@ def assert_same_as_plain(learner, plains, rtol=1e-10):
             mine = learner.net.member(member, name).state_dict()
             for key, expected in getattr(plain, name).state_dict().items():
                 torch.testing.assert_close(mine[key], expected, rtol=rtol, atol=1e-13)
-        torch.testing.assert_close(learner.net.member_tensors(member)["log_std"], plain.log_std.detach(), rtol=rtol, atol=1e-13)
+        torch.testing.assert_close(
+            learner.net.member_tensors(member)["log_std"], plain.log_std.detach(), rtol=rtol, atol=1e-13
+        )
 
 
 @pytest.mark.parametrize("per_unit", [False, True])

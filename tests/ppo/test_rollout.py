@@ -50,7 +50,7 @@ class ScriptedEnvironments:
         self.time += 1
 
 
-def make_net(seeds, inputs=5, hidden=(12, 9), actions=3, dtype=torch.float64, num_inputs=None):
+def make_net(seeds, inputs=5, hidden=(12, 9), actions=4, dtype=torch.float64, num_inputs=None):
     net = StackedActorCritic(len(seeds), num_inputs or inputs, hidden, actions, num_live=inputs, dtype=dtype)
     net.initialise(lambda member, name, layer: stream(seeds[member], f"init/{name}", layer))
     for member, seed in enumerate(seeds):
@@ -62,7 +62,7 @@ def make_net(seeds, inputs=5, hidden=(12, 9), actions=3, dtype=torch.float64, nu
     return net
 
 
-def make_noise(seeds, num_steps, num_envs, actions=3):
+def make_noise(seeds, num_steps, num_envs, actions=4):
     shape = (num_steps, num_envs, actions)
     return np.stack([stream(seed, "test/noise").standard_normal(shape, dtype=np.float32) for seed in seeds])
 

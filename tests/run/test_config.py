@@ -245,7 +245,7 @@ TOGETHER = {
     "seed=0 seeds=1": "seed=0 and seeds=1: give one of them",
     "env=sant env.friction_low=3": "env.friction_low=3.0, env.friction_high=2.0: needs 0 < low <= high",
     "env=sant env.friction=1": "env.friction=1.0: tasks set the friction of sant",
-    "env=sant preset=reference num_envs=4": "the published clock exists for num_envs=1 only",
+    "env=sant preset=reference num_envs=4": "departures.task_clock=reference: the published clock exists for num_envs=1 only",
     "env=sant num_envs=4 env.task_steps=1001": "num_envs=4 does not divide env.task_steps=1001",
     "env.contact_forces=true env.observation=compact": "env.contact_forces=true needs env.observation=published",
     "algo=cbp algo.replacement_rate=2": r"algo.replacement_rate=2.0: must be in \[0, 1\]",

@@ -88,7 +88,10 @@ def test_watching_changes_nothing(env, algo, uninterrupted, tmp_path, lop_train)
     lop_train.run(words)
     assert (plain / "wandb").is_dir()
     assert (plain / "episodes").read_bytes() == (watched / "episodes").read_bytes()
-    for one, other in ((read_run(plain).metrics_rows, read_run(watched).metrics_rows), (read_run(plain).tasks, read_run(watched).tasks)):
+    for one, other in (
+        (read_run(plain).metrics_rows, read_run(watched).metrics_rows),
+        (read_run(plain).tasks, read_run(watched).tasks),
+    ):
         assert len(one) == len(other)
         for a, b in zip(one, other, strict=True):
             common = {key: value for key, value in b.items() if key in a}
@@ -103,7 +106,9 @@ def test_resuming_is_exact_with(switches, uninterrupted, tmp_path, lop_train):
     words = lop_train.words("sant", "cbp", switches, f"runs_dir={tmp_path}", "snapshots=0")
     lop_train.run_here([*words, "total_steps=1024"])
     lop_train.run_here(words)
-    lop_train.assert_same_run(uninterrupted("sant", "cbp", 0, switches, "snapshots=0"), tmp_path / "sant" / "cbp" / "seed_0")
+    lop_train.assert_same_run(
+        uninterrupted("sant", "cbp", 0, switches, "snapshots=0"), tmp_path / "sant" / "cbp" / "seed_0"
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
