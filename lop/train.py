@@ -149,10 +149,12 @@ def check_outside(config: TrainConfig) -> None:
 
 
 def prepare_torch(config: TrainConfig) -> None:
-    """Threads and denormals, before any thread starts."""
+    """Denormals and threads, before any thread starts."""
     # moments of dead units decay into denormals, which slow Adam down two-fold
     torch.set_flush_denormal(True)
-    torch.set_num_threads(config.threads)
+    # with more, products are shared out differently for one member than for several, and so are their roundings;
+    # for matrices of this size they would be slower as well
+    torch.set_num_threads(1)
     if config.device.startswith("cuda"):
         index = int(config.device.partition(":")[2] or 0)
         if index >= torch.cuda.device_count():

@@ -146,8 +146,8 @@ class ModuleProbe:
 
     def reference(self) -> Tensor:
         """A tensor with the module's type and device."""
-        found = [p for p in self.module.parameters() if p.is_floating_point() and not _is_lazy(p)]
-        return found[0] if found else torch.empty(0)
+        usable = (p for p in self.module.parameters() if p.is_floating_point() and not _is_lazy(p))
+        return next(usable, torch.empty(0))
 
 
 def _is_lazy(parameter: nn.Parameter) -> bool:

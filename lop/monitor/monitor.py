@@ -126,7 +126,7 @@ class MarginMonitor:
         previous = self._last_step
         step = step if step is not None else (0 if previous is None else previous + 1)
         ranks = self.ranks_due(previous, step) if ranks is None else ranks
-        args, kwargs = self.inputs.arguments()
+        args, kwargs = self.inputs.arguments(self.probe.reference().device)
         probed = self._probed(self.probe, args, kwargs)
         matrices = self.probe.matrices()
         extra = {"weight_change": weight_change(self._matrices, matrices)} if matrices else {}
@@ -176,7 +176,7 @@ class MarginMonitor:
             self._tasks.running.start_margins = self._margins_of(probe)
 
     def _margins_of(self, probe: ModuleProbe) -> list[np.ndarray]:
-        args, kwargs = self.inputs.arguments()
+        args, kwargs = self.inputs.arguments(self.probe.reference().device)
         units = self._measured(self._probed(probe, args, kwargs), False, {}).units
         return [layer["margin"] for layer in units]
 

@@ -108,5 +108,5 @@ def _state(module: nn.Module, args: tuple, batch: int) -> tuple[Tensor, ...]:
             else (module.num_layers * (1 + module.bidirectional), batch, module.hidden_size)
         )
         return tuple(args[0].new_zeros(shape) for _ in range(parts))
-    states = given if isinstance(given, tuple) else (given,)
+    states: Any = given if isinstance(given, tuple) else (given,)
     return tuple(part if part.ndim == (2 if is_cell else 3) else part.unsqueeze(-2) for part in states)

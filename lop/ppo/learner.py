@@ -64,20 +64,25 @@ class Learner:
 
         permutation(epoch) gives [M, S] indices; after_step is where a variant intervenes.
         """
-        num_members, num_samples = samples.log_probs.shape
-        size = num_samples // self.settings.num_minibatches
-        shuffled = _EpochBuffers(samples)
-        totals = samples.log_probs.new_zeros(num_members, len(STATISTICS))
+        order = np.stack([permutation(epoch) for epoch in range(self.settings.num_epochs)])
+        totals = self.train_on(ShuffledSamples(samples, order), after_step)
+        totals /= samples.log_probs.shape[1] * self.settings.num_epochs
+        totals[:, 0] *= -1  # the surrogate is maximised
+        return totals
+
+    def train_on(self, shuffled: ShuffledSamples, after_step: AfterStep | None) -> Tensor:
+        """The minibatch loop: nothing here waits for the device. Returns [M, 4], sums of STATISTICS over all samples."""
+        per_epoch = self.settings.num_minibatches
+        size = shuffled.num_samples // per_epoch
+        totals = shuffled.inputs.new_zeros(shuffled.num_members, len(STATISTICS))
         for epoch in range(self.settings.num_epochs):
-            shuffled.gather(permutation(epoch))
-            for k in range(self.settings.num_minibatches):
+            shuffled.gather(epoch)
+            for k in range(per_epoch):
                 hidden, sums = self.gradients(shuffled.minibatch(k * size, size))
                 self.adam.step()
                 totals += sums
                 if after_step is not None:
-                    after_step(hidden, epoch * self.settings.num_minibatches + k)
-        totals /= num_samples * self.settings.num_epochs
-        totals[:, 0] *= -1  # the surrogate is maximised
+                    after_step(hidden, epoch * per_epoch + k)
         return totals
 
     def gradients(self, batch: Minibatch) -> tuple[list[Tensor], Tensor]:
@@ -116,29 +121,31 @@ class Learner:
             )
 
 
-class _EpochBuffers:
+class ShuffledSamples:
     """The samples of one update in the order of the current epoch."""
 
-    def __init__(self, samples: Samples):
+    def __init__(self, samples: Samples, order: np.ndarray):
+        """order: [epochs, M, S], indices into each member's own samples."""
         m, s, _ = samples.observations.shape
         self.num_members, self.num_samples = m, s
-        self.observations = samples.observations.reshape(m * s, -1)
-        self.actions = samples.actions.reshape(m * s, -1)
-        self.scalars = torch.stack((samples.log_probs, samples.advantages, samples.returns)).reshape(3, m * s)
-        self.offsets = np.arange(m)[:, None] * s
-        self.inputs = self.observations.new_empty(2 * m, s, self.observations.shape[1])
-        self.shuffled_actions = self.actions.new_empty(m, s, self.actions.shape[1])
-        self.shuffled_scalars = self.scalars.new_empty(3, m, s)
+        self._observations = samples.observations.reshape(m * s, -1)
+        self._actions = samples.actions.reshape(m * s, -1)
+        self._scalars = torch.stack((samples.log_probs, samples.advantages, samples.returns)).reshape(3, m * s)
+        flat = (order + np.arange(m)[:, None] * s).reshape(len(order), m * s)
+        self._order = torch.from_numpy(flat).to(self._observations.device)
+        self.inputs = self._observations.new_empty(2 * m, s, self._observations.shape[1])
+        self.actions = self._actions.new_empty(m, s, self._actions.shape[1])
+        self.scalars = self._scalars.new_empty(3, m, s)
 
-    def gather(self, permutation: np.ndarray) -> None:
-        m = self.num_members
-        index = torch.from_numpy((permutation + self.offsets).reshape(-1)).to(self.observations.device)
-        torch.index_select(self.observations, 0, index, out=self.inputs[:m].view(m * self.num_samples, -1))
+    def gather(self, epoch: int) -> None:
+        """Put the samples into the order of an epoch."""
+        m, index = self.num_members, self._order[epoch]
+        torch.index_select(self._observations, 0, index, out=self.inputs[:m].view(len(index), -1))
         self.inputs[m:].copy_(self.inputs[:m])
-        torch.index_select(self.actions, 0, index, out=self.shuffled_actions.view(m * self.num_samples, -1))
-        torch.index_select(self.scalars, 1, index, out=self.shuffled_scalars.view(3, -1))
+        torch.index_select(self._actions, 0, index, out=self.actions.view(len(index), -1))
+        torch.index_select(self._scalars, 1, index, out=self.scalars.view(3, -1))
 
     def minibatch(self, start: int, size: int) -> Minibatch:
         span = slice(start, start + size)
-        log_probs, advantages, returns = self.shuffled_scalars[:, :, span].unsqueeze(3)
-        return Minibatch(self.inputs[:, span], self.shuffled_actions[:, span], log_probs, advantages, returns)
+        log_probs, advantages, returns = self.scalars[:, :, span].unsqueeze(3)
+        return Minibatch(self.inputs[:, span], self.actions[:, span], log_probs, advantages, returns)

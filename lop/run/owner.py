@@ -154,13 +154,19 @@ class Owner:
     def release(self, status: str, message: str = "") -> None:
         """Leaves owner.json saying how it ended ("finished", "stopped", "failed"); a lost folder is left alone.
 
-        Releasing twice does nothing. Never raises for the disk: a full one must not hide why a run ended.
+        Releasing twice does nothing. Never raises for the disk: a full one must not hide why a run ended. Where
+        nothing can be written, owner.json is removed.
         """
         if self._stop_beating():
             with contextlib.suppress(RunError), _guard(self.folder):
                 self.check()
                 self.content |= {"status": status, "message": message.strip(), "ended": round(time.time(), 3)}
-                os.close(self._write())
+                try:
+                    os.close(self._write())
+                except RunError:
+                    # on a full disk: this process may live on with other folders, and must not seem to keep this one
+                    with contextlib.suppress(OSError):
+                        self._path.unlink()
 
     def abandon(self) -> None:
         """Takes the claim back as if it had never been made, folders included if they are otherwise empty."""

@@ -28,6 +28,7 @@ from lop.run.store import RUN_JSON, RUN_VERSION, SNAPSHOTS, snapshot_step, stret
 if TYPE_CHECKING:
     import torch
 
+NETWORK = "net/"  # a checkpoint holds the network's parameters under this prefix, beside everything else
 _ROWS = ("metrics.jsonl", "timing.jsonl", "tasks.jsonl")
 
 
@@ -168,7 +169,7 @@ def load_policy(run: Run | str | os.PathLike[str], step: int | None = None) -> t
     step: of a snapshot or of the checkpoint; None: the latest there is. Errors: RunError naming the steps there are.
     """
     run = run if isinstance(run, Run) else read_run(run)
-    return policy_from(_tensors_at(run, step))
+    return policy_from(weights_at(run, step)[1])
 
 
 def policy_from(tensors: Mapping[str, np.ndarray]) -> torch.nn.Sequential:
@@ -189,7 +190,12 @@ def policy_from(tensors: Mapping[str, np.ndarray]) -> torch.nn.Sequential:
     return torch.nn.Sequential(*modules[:-1])
 
 
-def _tensors_at(run: Run, step: int | None) -> Tensors:
+def weights_at(run: Run, step: int | None = None) -> tuple[int, Tensors]:
+    """The step, and one member's parameters by name, of a snapshot or of the checkpoint; None: the latest there is.
+
+    Names: `actor.{l}.weight` [outputs, inputs], `actor.{l}.bias`, the same for the critic, `log_std` [A].
+    Errors: RunError naming the steps there are.
+    """
     snapshots, checkpoint = run.snapshots, run.checkpoint()
     steps: list[int] = sorted({*snapshots, *([checkpoint.meta["global_step"]] if checkpoint else [])})
     wanted = max(steps, default=None) if step is None else step
@@ -197,5 +203,5 @@ def _tensors_at(run: Run, step: int | None) -> Tensors:
         there = ", ".join(map(str, steps)) or "none"
         raise RunError(f"{run.folder} has no weights of step {'any' if step is None else step}; there are: {there}")
     if checkpoint and wanted == checkpoint.meta["global_step"]:
-        return checkpoint.tensors
-    return read_tensors(snapshots[wanted]).tensors
+        return wanted, {name.removeprefix(NETWORK): array for name, array in checkpoint.tensors.items()}
+    return wanted, read_tensors(snapshots[wanted]).tensors

@@ -51,6 +51,9 @@ def summary(config: TrainConfig, members: list[Member], stopped: str) -> str:
     lines = [_member_summary(config, member) for member in members]
     if stopped and not all(member.finished or member.error for member in members):
         lines.append(going_on(stopped, members))
+    alive = [member for member in members if not member.error]
+    if alive:
+        lines.append(f"play the policy: python -m lop.evaluate {describe(alive[0].folder)}")
     if any((member.folder / "wandb").is_dir() for member in members):
         lines.append(
             "wandb: offline runs are kept in each run folder; `wandb sync <run folder>/wandb/offline-run-*` sends them"

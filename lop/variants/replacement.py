@@ -43,9 +43,8 @@ class ReplacementSchedule:
         for place, age in ages.items():
             age = age.astype(np.int64)
             self.eligible[place] = np.count_nonzero(age > self.maturity)
-            for due, number in zip(
-                *np.unique(minibatch + self.maturity - age[age <= self.maturity], return_counts=True)
-            ):
+            dues, numbers = np.unique(minibatch + self.maturity - age[age <= self.maturity], return_counts=True)
+            for due, number in zip(dues, numbers, strict=True):
                 count = np.zeros(self.shape, dtype=np.int64)
                 count[place] = number
                 self._add(int(due), count)

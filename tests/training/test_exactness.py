@@ -71,6 +71,13 @@ def test_four_members_together_equal_four_alone_and_two_and_two(env, algo, unint
         lop_train.assert_same_run(uninterrupted(env, algo, seed, "snapshots=0"), tmp_path / env / algo / f"seed_{seed}")
 
 
+def test_the_number_of_physics_threads_changes_nothing(uninterrupted, tmp_path, lop_train):
+    words = lop_train.words("sant", "cbp", f"runs_dir={tmp_path}", "seeds=0-2", "threads=2", "snapshots=0")
+    lop_train.run_here(words)
+    expected = uninterrupted("sant", "cbp", 2, "snapshots=0")
+    lop_train.assert_same_run(expected, tmp_path / "sant" / "cbp" / "seed_2")
+
+
 def test_members_that_are_behind_catch_up_first(uninterrupted, tmp_path, lop_train):
     words = lop_train.words("sant", "cbp", f"runs_dir={tmp_path}", "snapshots=0")
     lop_train.run_here([*words, "seed=0", "total_steps=512"])

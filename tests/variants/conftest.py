@@ -16,7 +16,6 @@ from lop.run.streams import stream
 from lop.variants import VariantContext, module
 
 NETS = ("actor", "critic")
-NUM_SAMPLES = 16
 
 
 def departures(**changed: str) -> Departures:
@@ -31,10 +30,25 @@ def settings(name: str, **values):
 
 
 class Disturbed:
-    """M members under a variant. Each step follows a random gradient, and activations are random too."""
+    """M members under a variant. Each step follows a random gradient, and activations are random too.
 
-    def __init__(self, settings, departures, seeds, *, hidden=(12, 9), minibatches=8, dtype=torch.float64):
+    unit: what activations are multiples of. With 1/16 their means over the samples are exact, with 0.1 they are rounded.
+    """
+
+    def __init__(
+        self,
+        settings,
+        departures,
+        seeds,
+        *,
+        hidden=(12, 9),
+        minibatches=8,
+        dtype=torch.float64,
+        unit=1 / 16,
+        samples=16,
+    ):
         self.seeds, self.hidden, self.minibatches = seeds, hidden, minibatches
+        self.unit, self.samples = unit, samples
         self.net = StackedActorCritic(len(seeds), 7, hidden, 3, num_live=5, dtype=dtype)
         self.net.initialise(lambda member, net, layer: stream(seeds[member], f"init/{net}", layer))
         code = module(settings.variant).VARIANT
@@ -58,14 +72,14 @@ class Disturbed:
         self.adam.step()
 
     def activations(self, minibatch: int) -> list[list[np.ndarray]]:
-        """One list a member, of [2, N, H] per layer: sixteenths, so that means over N are exact; half of them zero.
+        """One list a member, of [2, N, H] per layer; half of them are zero.
 
         Units 2 and 5 of every layer are never on, so that utilities tie.
         """
         drawn = []
         for seed in self.seeds:
             generator = stream(seed, "test/hidden", minibatch)
-            layers = [generator.integers(-16, 17, (2, NUM_SAMPLES, h)).clip(0) / 16 for h in self.hidden]
+            layers = [generator.integers(-16, 17, (2, self.samples, h)).clip(0) * self.unit for h in self.hidden]
             for layer in layers:
                 layer[:, :, [2, 5]] = 0
             drawn.append(layers)

@@ -224,7 +224,7 @@ def test_the_schedule_equals_counting_eligible_units(rate, maturity):
 @pytest.mark.parametrize("changed", [{}, {"cbp_moments": "reference"}])
 def test_a_member_continues_bit_identically_in_another_population(kit, changed):
     settings, departures = cbp(kit, replacement_rate=0.1, maturity_minibatches=11), kit.departures(**changed)
-    shape = {"minibatches": 8, "dtype": torch.float32}
+    shape = {"minibatches": 8, "dtype": torch.float32, "unit": 0.1}
     first = kit.Disturbed(settings, departures, [3, 5, 8], **shape)
     first.run(0, 5 * 8)
     second = kit.Disturbed(settings, departures, [8, 3], **shape)
@@ -235,6 +235,18 @@ def test_a_member_continues_bit_identically_in_another_population(kit, changed):
     for position, member in enumerate((2, 0)):
         kit.assert_equal(second.member_state(position), first.member_state(member))
         assert second.variant.statistics(position) == first.variant.statistics(member)
+
+
+@pytest.mark.parametrize("width", [10, 100, 256])
+def test_a_member_keeps_its_bits_alone_and_among_three(kit, width):
+    settings = cbp(kit, replacement_rate=0.02, maturity_minibatches=3)
+    shape = {"hidden": (width, width), "dtype": torch.float32, "unit": 0.1, "samples": 128}
+    together = kit.Disturbed(settings, kit.departures(), [3, 5, 8], **shape)
+    together.run(0, 24)
+    for member, seed in enumerate((3, 5, 8)):
+        alone = kit.Disturbed(settings, kit.departures(), [seed], **shape)
+        alone.run(0, 24)
+        kit.assert_equal(alone.member_state(0), together.member_state(member))
 
 
 def test_statistics_count_the_replacements_of_an_update(kit):

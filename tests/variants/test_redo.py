@@ -154,7 +154,7 @@ def test_statistics_count_the_recycled_units_of_an_update(kit):
 
 
 def test_a_member_continues_bit_identically_in_another_population(kit):
-    settings, shape = redo(kit, period_minibatches=7), {"minibatches": 10, "dtype": torch.float32}
+    settings, shape = redo(kit, period_minibatches=7), {"minibatches": 10, "dtype": torch.float32, "unit": 0.1}
     first = kit.Disturbed(settings, kit.departures(), [3, 5, 8], **shape)
     # 50 minibatches: one is already summed up for the check after minibatch 55
     first.run(0, 50)
@@ -165,3 +165,15 @@ def test_a_member_continues_bit_identically_in_another_population(kit):
         population.run(50, 120)
     for position, member in enumerate((2, 0)):
         kit.assert_equal(second.member_state(position), first.member_state(member))
+
+
+@pytest.mark.parametrize("width", [10, 100, 256])
+def test_a_member_keeps_its_bits_alone_and_among_three(kit, width):
+    settings = redo(kit, period_minibatches=5)
+    shape = {"hidden": (width, width), "dtype": torch.float32, "unit": 0.1, "samples": 128}
+    together = kit.Disturbed(settings, kit.departures(), [3, 5, 8], **shape)
+    together.run(0, 24)
+    for member, seed in enumerate((3, 5, 8)):
+        alone = kit.Disturbed(settings, kit.departures(), [seed], **shape)
+        alone.run(0, 24)
+        kit.assert_equal(alone.member_state(0), together.member_state(member))

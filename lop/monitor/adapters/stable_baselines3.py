@@ -9,15 +9,16 @@ if given, to `log`.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, cast
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.utils import obs_as_tensor
 from stable_baselines3.dqn.policies import DQNPolicy
 from stable_baselines3.sac.policies import SACPolicy
 from stable_baselines3.td3.policies import TD3Policy
@@ -86,24 +87,38 @@ class MarginCallback(BaseCallback):
         chosen = networks(self.model.policy)
         self._watched = {prefix: net for prefix, net in chosen.items() if self.critic or prefix == ""}
         self._is_discrete = isinstance(self.model.observation_space, spaces.Discrete)
+        kept = -(-self.options.get("buffer_size", 1000) // self.training_env.num_envs)
+        self._pending: deque[tuple[Any, np.ndarray | None]] = deque(maxlen=kept)
         for prefix, net in self._watched.items():
             if prefix not in self.monitors:
                 forward = _without_axis(net.forward) if self._is_discrete else net.forward
                 self.monitors[prefix] = MarginMonitor(net.module, prefix=prefix, forward=forward, **self.options)
 
     def _on_step(self) -> bool:
-        observations: Any = obs_as_tensor(cast(Any, self.model._last_obs), torch.device("cpu"))
-        if self._is_discrete:
-            observations = observations.unsqueeze(-1)
-        for prefix, net in self._watched.items():
-            arguments = (observations, self.locals["buffer_actions"]) if net.takes_actions else (observations,)
-            self.monitors[prefix].observe(*arguments)
+        actions = self.locals.get("buffer_actions")
+        self._pending.append((_copied(self.model._last_obs), None if actions is None else np.array(actions)))
         if self.due(self._last_step, self.num_timesteps):
             self._compute()
         self._last_step = self.num_timesteps
         return True
 
+    def _on_training_end(self) -> None:
+        self._show()
+
+    def _show(self) -> None:
+        """Give the monitors what has been collected: one large observe costs less than one at every step."""
+        if not self._pending:
+            return
+        observations = _joined([obs for obs, _ in self._pending])
+        if self._is_discrete:
+            observations = observations[:, None]
+        for prefix, net in self._watched.items():
+            actions = (np.concatenate([a for _, a in self._pending if a is not None]),) if net.takes_actions else ()
+            self.monitors[prefix].observe(observations, *actions)
+        self._pending.clear()
+
     def _compute(self) -> None:
+        self._show()
         self.metrics = {}
         for monitor in self.monitors.values():
             self.metrics.update(cast(dict[str, float], monitor.compute(self.num_timesteps)))
@@ -112,6 +127,18 @@ class MarginCallback(BaseCallback):
             self.logger.record(key, value, exclude=("stdout", "log"))
         if self.log is not None:
             self.log(self.metrics, self.num_timesteps)
+
+
+def _copied(observations: Any) -> Any:
+    if isinstance(observations, dict):
+        return {key: np.array(value) for key, value in observations.items()}
+    return np.array(observations)
+
+
+def _joined(steps: list[Any]) -> Any:
+    if isinstance(steps[0], dict):
+        return {key: np.concatenate([step[key] for step in steps]) for key in steps[0]}
+    return np.concatenate(steps)
 
 
 def _without_axis(forward: Callable[..., Any]) -> Callable[..., Any]:
