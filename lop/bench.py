@@ -35,9 +35,10 @@ from lop.run.progress import Progress
 from lop.run.reader import read_run
 from lop.run.signals import StopSignals
 from lop.run.versions import cpu_model
-from lop.train import advance, prepare_torch
+from lop.train import advance
 from lop.training.members import Member, open_members
 from lop.training.population import Population
+from lop.training.process import prepare_process
 
 #: continual backprop replaces units only from 10,000 minibatches on; the bench wants to see it at work
 CBP_AT_WORK = ["algo.maturity_minibatches=100"]
@@ -179,7 +180,7 @@ def sb3_settings(config: TrainConfig) -> dict[str, Any]:
 def measure(rounds: int, updates: int) -> dict[str, Any]:
     """All figures; rounds: turns of each contender, updates: of each learner in a turn."""
     config = compose(["env=ant", "algo=std"])
-    prepare_torch(config)
+    prepare_process(config.device)
     physics, products = physics_alone(), products_alone(config)
     with (
         lop_training("std", ["algo=std"], updates) as std,

@@ -106,9 +106,7 @@ def summarise(played: list[Episode]) -> dict[str, Any]:
         std = float(np.std(values, ddof=1)) if len(values) > 1 else None
         result[name] = {"mean": float(np.mean(values)), "std": std, "min": min(values), "max": max(values)}
     result["terminated"] = sum(e.terminated for e in played) / len(played)
-    result["episodes"] = [
-        {"return": e.episode_return, "length": e.length, "terminated": e.terminated} for e in played
-    ]
+    result["episodes"] = [{"return": e.episode_return, "length": e.length, "terminated": e.terminated} for e in played]
     return result
 
 
@@ -116,7 +114,10 @@ def table(result: dict[str, Any]) -> str:
     """The result for reading."""
     actions = "drawn actions" if result["stochastic"] else "mean actions"
     head = f"{result['run']} at step {result['step']:,}, friction {result['friction']:.4g}, "
-    lines = [head + f"{len(result['episodes'])} episodes, {actions}", f"{'':8}{'mean':>10}{'std':>10}{'min':>10}{'max':>10}"]
+    lines = [
+        head + f"{len(result['episodes'])} episodes, {actions}",
+        f"{'':8}{'mean':>10}{'std':>10}{'min':>10}{'max':>10}",
+    ]
     for name in ("return", "length"):
         values = [math.nan if value is None else value for value in result[name].values()]
         lines.append(f"{name:8}" + "".join(f"{number(value):>10}" for value in values))

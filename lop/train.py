@@ -87,7 +87,7 @@ def passes_multiple(of: int, now: int, advance: int) -> bool:
 
 def train(config: TrainConfig) -> int:
     """Train all members of the configuration to its end; returns the exit code."""
-    prepare_torch(config)
+    prepare_process(config.device)
     check_outside(config)
     members = open_members(config)
     try:
@@ -146,21 +146,6 @@ def check_outside(config: TrainConfig) -> None:
         asked_mode(config.wandb.mode)
     except RunError as error:
         raise ConfigError(str(error)) from error
-
-
-def prepare_torch(config: TrainConfig) -> None:
-    """Denormals and threads, before any thread starts."""
-    # moments of dead units decay into denormals, which slow Adam down two-fold
-    torch.set_flush_denormal(True)
-    # with more, products are shared out differently for one member than for several, and so are their roundings;
-    # for matrices of this size they would be slower as well
-    torch.set_num_threads(1)
-    if config.device.startswith("cuda"):
-        index = int(config.device.partition(":")[2] or 0)
-        if index >= torch.cuda.device_count():
-            raise ConfigError(
-                f"device={config.device}: this machine has {torch.cuda.device_count()} CUDA devices, use device=cpu"
-            )
 
 
 class Laps:

@@ -81,13 +81,21 @@ def test_a_wrong_import_is_found(line, room, wrong, tmp_path):
 @pytest.mark.parametrize(
     ("module", "absent"),
     [
-        ("lop.run.reader", ["mujoco", "hydra", "wandb", "lop.ppo", "lop.nets", "lop.envs", "lop.variants", "lop.training"]),
-        ("lop.monitor", ["mujoco", "gymnasium", "hydra", "omegaconf", "orjson", "wandb", "lop.run", "lop.nets", "lop.ppo"]),
+        (
+            "lop.run.reader",
+            ["mujoco", "hydra", "wandb", "lop.ppo", "lop.nets", "lop.envs", "lop.variants", "lop.training"],
+        ),
+        (
+            "lop.monitor",
+            ["mujoco", "gymnasium", "hydra", "omegaconf", "orjson", "wandb", "lop.run", "lop.nets", "lop.ppo"],
+        ),
         ("lop.envs", ["torch", "hydra", "wandb", "lop.run.config", "lop.ppo"]),
         ("lop.ppo", ["mujoco", "hydra", "wandb", "lop.monitor", "lop.variants"]),
     ],
 )
 def test_importing_a_room_loads_no_more_than_it_needs(module, absent):
     program = f"import sys, {module}; print([m for m in {absent!r} if m in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    )
     assert done.stdout.strip() == "[]"

@@ -32,7 +32,7 @@ GLOSSARY: tuple[Row, ...] = (
     Row("margin/always_on_counts", LAYER, "units", "#{j : min_x z_j(x) > 0}: linear on the inputs"),
     Row("margin/selective_counts", LAYER, "units", "#{neither dead nor always on}"),
     Row("margin/never_on_counts", LAYER, "units", "#{j : γ_j <= 0} of activations that cannot die (leaky ReLU)"),
-    Row("margin/out_of_bounds_counts", LAYER, "units", "#{j : ∣w_j·x̄ + b_j∣/‖w_j‖ > max_x ‖x − x̄‖}"),
+    Row("margin/out_of_bounds_counts", LAYER, "units", "#{j : ∣w_j·x̄ + b_j∣/‖w_j‖ > max_x ‖x − x̄‖}; with the ranks"),
     Row("margin/mean_margins", LAYER, "pre-activation", "(1/H) Σ_j γ_j over finite units"),
     Row("margin/mean_scale_free_margins", LAYER, "input", "mean of γ_j/‖w_j‖ over units with weights"),
     Row("margin/dead_points", LAYER, "inputs", "#{x : z_j(x) <= 0 for every j}"),

@@ -98,7 +98,7 @@ def _weights(module: nn.RNNBase, name: str) -> list[Any]:
 
 def _state(module: nn.Module, args: tuple, batch: int) -> tuple[Tensor, ...]:
     """The state a call began with: [N, H] for cells, [layers, N, H] for sequences; zeros where none was given."""
-    given = args[1] if len(args) > 1 else None
+    given = (*args, None)[1]
     parts = 2 if isinstance(module, (nn.LSTM, nn.LSTMCell)) else 1
     is_cell = not isinstance(module, nn.RNNBase)
     if given is None:

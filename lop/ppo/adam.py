@@ -13,6 +13,9 @@ from torch import Tensor
 
 from lop.nets.actor_critic import StackedActorCritic, copy_from_numpy, copy_to_numpy
 
+#: a step count at which 1 - beta^t has been 1 for long, for any beta below 1 - 1e-7
+UNCORRECTED_STEP = 1e9
+
 
 def bias_correction_table(beta: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """1 - beta^step for step = 0, 1, ... until it rounds to 1; larger steps use the last entry.
@@ -23,12 +26,22 @@ def bias_correction_table(beta: float, dtype: torch.dtype, device: torch.device)
     return torch.from_numpy(1.0 - np.power(beta, np.arange(last + 1, dtype=np.float64))).to(device, dtype)
 
 
+def step_scale_table(beta1: float, beta2: float, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """sqrt(1 - beta2^step) / (1 - beta1^step) for step = 0 (as for 1), 1, ...; larger steps use the last entry."""
+    first, second = (bias_correction_table(beta, torch.float64, torch.device("cpu")) for beta in (beta1, beta2))
+    length = max(len(first), len(second))
+    first, second = (torch.cat((table, table[-1:].expand(length - len(table)))) for table in (first, second))
+    first[0], second[0] = first[1], second[1]
+    return (second.sqrt() / first).to(device, dtype)
+
+
 class FlatAdam:
     """Kingma & Ba 2015, algorithm 1, over net.flat with gradients `grad` of the same layout.
 
-    With per_unit_steps the bias corrections count the steps since each unit was last reset (`reset_unit_steps`), as
-    continual backprop needs (Dohare et al. 2024, the Adam of their generate-and-test): a weight between two units uses the
-    smaller of both counts. Without, torch's fused kernel does the whole step.
+    Without per_unit_steps this is torch.optim.Adam, by its fused kernel. With it, the bias corrections count the steps since
+    each unit was last reset (its entry in `unit_steps` set to 0), as continual backprop needs; a weight between two units
+    uses the smaller of both counts. A step is then lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps): epsilon beside
+    the uncorrected sqrt(v), as in Kingma & Ba's own reformulation (end of section 2) and in the published code's Adam.
     """
 
     def __init__(
@@ -51,7 +64,7 @@ class FlatAdam:
         self.moment_views = [net.layout.views(self.exp_avg), net.layout.views(self.exp_avg_sq)]
         self.steps = 0
         self.unit_steps: list[Tensor] | None = None
-        self._fused_step = torch.zeros((), device=net.device)
+        self._kernel_step = torch.zeros((), device=net.device)
         if per_unit_steps:
             self._init_unit_steps()
 
@@ -60,36 +73,30 @@ class FlatAdam:
         self.unit_steps = [
             torch.zeros(2 * net.num_members, width, dtype=torch.int32, device=net.device) for width in net.hidden_sizes
         ]
-        first = bias_correction_table(self.beta1, torch.float64, net.device)
-        second = bias_correction_table(self.beta2, torch.float64, net.device).sqrt()
-        length = max(len(first), len(second))
-        first, second = (torch.cat((t, t[-1:].expand(length - len(t)))) for t in (first, second))
-        # the step is lr * (m / first) / (sqrt(v) / second + eps) = lr * m / (sqrt(v) * scale + offset)
-        scale, offset = first / second.clamp(min=torch.finfo(net.dtype).tiny), first * self.eps
-        self._tables = [scale.to(net.dtype), offset.to(net.dtype)]
-        self._rising = all(bool((table.diff() >= 0).all()) for table in self._tables)
-        self._corrections = [torch.ones_like(net.flat) for _ in range(2)]
-        self._correction_views = [net.layout.views(flat) for flat in self._corrections]
-        self._scratch = torch.empty_like(net.flat)
+        self._scales = step_scale_table(self.beta1, self.beta2, net.dtype, net.device)
+        self._falling = bool((self._scales.diff() <= 0).all())
+        self._scale = torch.ones_like(net.flat)
+        self._scale_views = net.layout.views(self._scale)
+        self._target = torch.empty_like(net.flat)
 
     def step(self) -> None:
         """One step along `grad`, which is left as it was."""
         self.steps += 1
         if self.unit_steps is None:
-            self._step_fused()
+            self._kernel_step += 1
+            self._fused_kernel(self.net.flat)
         else:
             self._step_per_unit()
 
-    def _step_fused(self) -> None:
+    def _fused_kernel(self, parameters: Tensor) -> None:
         # the kernel of torch.optim.Adam(fused=True), without the 0.2 ms that Optimizer.step spends around it
-        self._fused_step += 1
         torch._fused_adam_(
-            [self.net.flat],
+            [parameters],
             [self.grad],
             [self.exp_avg],
             [self.exp_avg_sq],
             [],
-            [self._fused_step],
+            [self._kernel_step],
             lr=self.learning_rate,
             beta1=self.beta1,
             beta2=self.beta2,
@@ -100,37 +107,33 @@ class FlatAdam:
         )
 
     def _step_per_unit(self) -> None:
+        """A step of the kernel without any bias correction, stretched for every entry by its own."""
         for steps in self.unit_steps:
             steps += 1
-        for table, views in zip(self._tables, self._correction_views, strict=True):
-            self._fill_corrections(table, views)
-        scale, offset = self._corrections
-        parameters, scratch = self.net.flat, self._scratch
-        decayed = torch.add(self.grad, parameters, alpha=self.weight_decay, out=scratch)
-        self.exp_avg.lerp_(decayed, 1 - self.beta1)
-        self.exp_avg_sq.mul_(self.beta2).addcmul_(decayed, decayed, value=1 - self.beta2)
-        denominator = torch.sqrt(self.exp_avg_sq, out=scratch)
-        torch.addcmul(offset, denominator, scale, out=denominator)
-        parameters.addcdiv_(self.exp_avg, denominator, value=-self.learning_rate)
+        self._fill_scale()
+        self._kernel_step.fill_(UNCORRECTED_STEP)
+        self._fused_kernel(self._target.copy_(self.net.flat))
+        self.net.flat.lerp_(self._target, self._scale)
 
-    def _fill_corrections(self, table: Tensor, views: dict[str, Tensor]) -> None:
-        """Write each entry's correction: that of its unit, for a weight between two units that of the younger one."""
-        net, last = self.net, table.shape[0] - 1
-        clamped = [steps.clamp(max=last) for steps in self.unit_steps]
-        units = [table[steps] for steps in clamped]  # [2M, H] per layer
+    def _fill_scale(self) -> None:
+        """Write each entry's stretch: that of its unit, for a weight between two units that of the younger one."""
+        net, views, table = self.net, self._scale_views, self._scales
+        steps = [steps.clamp(max=len(table) - 1) for steps in self.unit_steps]
+        units = [table[s] for s in steps]  # [2M, H] per layer
         views["0.weight"].copy_(units[0].unsqueeze(1).expand_as(views["0.weight"]))
         for layer, unit in enumerate(units):
             views[f"{layer}.bias"].copy_(unit)
-            if layer > 0:
-                below, weight = units[layer - 1].unsqueeze(2), views[f"{layer}.weight"]
-                if self._rising:
-                    # the smaller correction is that of the smaller step: no look-up for every weight
-                    torch.minimum(below, unit.unsqueeze(1), out=weight)
-                else:
-                    weight.copy_(table[torch.minimum(clamped[layer - 1].unsqueeze(2), clamped[layer].unsqueeze(1))])
+            if layer == 0:
+                continue
+            if self._falling:
+                # equal betas: the younger unit has the larger stretch, and no weight needs a look-up of its own
+                torch.maximum(units[layer - 1].unsqueeze(2), unit.unsqueeze(1), out=views[f"{layer}.weight"])
+            else:
+                younger = torch.minimum(steps[layer - 1].unsqueeze(2), steps[layer].unsqueeze(1))
+                views[f"{layer}.weight"].copy_(table[younger])
         output = views[f"{net.num_hidden}.weight"]
         output.copy_(units[-1].unsqueeze(2).expand_as(output))
-        common = table[min(self.steps, last)]
+        common = table[min(self.steps, len(table) - 1)]
         for name in (f"{net.num_hidden}.bias", "log_std"):
             views[name].copy_(common.expand_as(views[name]))
 
@@ -151,4 +154,4 @@ class FlatAdam:
             copy_from_numpy(named, {key: state[f"{name}.{key}"] for key in named})
         for layer, steps in enumerate(self.unit_steps or []):
             steps[member :: self.net.num_members] = torch.from_numpy(state[f"unit_steps.{layer}"]).to(steps.device)
-        self._fused_step.fill_(self.steps)
+        self._kernel_step.fill_(self.steps)

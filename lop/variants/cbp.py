@@ -27,7 +27,7 @@ from lop.run.config import AlgoSettings, Departures
 from lop.run.streams import stream
 from lop.variants.base import Variant, VariantContext
 from lop.variants.replacement import ReplacementSchedule
-from lop.variants.units import UnitStatistics, forget_moments, mean_activations, restart_units
+from lop.variants.units import UnitStatistics, mean_activations
 
 
 @dataclass
@@ -49,10 +49,10 @@ class Settings(AlgoSettings):
 
 @dataclass(frozen=True)
 class Replacement:
-    """At most one unit of each network: in which networks, and what it starts with. On the networks' device."""
+    """One unit in each of K networks: in which of them, and what it starts with. On the networks' device."""
 
-    wanted: Tensor  # [2M, 1] bool
-    fresh: Tensor  # [2M, inputs, 1] incoming weights, 0 where none is wanted
+    nets: Tensor  # [K]
+    fresh: Tensor  # [K, inputs] incoming weights
 
 
 class ContinualBackprop(Variant):
@@ -98,21 +98,20 @@ class ContinualBackprop(Variant):
             of_layer = counts[:, :, layer].T.reshape(-1)  # [2M]
             drawn.append([])
             for rank in range(int(of_layer.max())):
-                wanted = of_layer > rank
-                fresh = torch.from_numpy(self._fresh(minibatch, layer, rank, wanted)).to(device, self.context.net.dtype)
-                drawn[-1].append(Replacement(torch.from_numpy(wanted).to(device).unsqueeze(1), fresh.unsqueeze(2)))
+                nets = np.flatnonzero(of_layer > rank)
+                fresh = torch.from_numpy(self._fresh(minibatch, layer, rank, nets)).to(device, self.context.net.dtype)
+                drawn[-1].append(Replacement(torch.from_numpy(nets).to(device), fresh))
         return drawn
 
-    def _fresh(self, minibatch: int, layer: int, rank: int, wanted: np.ndarray) -> np.ndarray:
-        """[2M, inputs] new incoming weights, addressed by (minibatch, net and layer, rank)."""
-        net = self.context.net
+    def _fresh(self, minibatch: int, layer: int, rank: int, nets: np.ndarray) -> np.ndarray:
+        """[K, inputs] new incoming weights, addressed by (minibatch, net and layer, rank)."""
+        net, draws = self.context.net, []
         fan_in = net.views[f"{layer}.weight"].shape[1]
-        draws = np.zeros((2 * net.num_members, fan_in), dtype=np.float32)
-        for b in np.flatnonzero(wanted):
+        for b in nets:
             actor_or_critic, member = divmod(int(b), net.num_members)
             address = (minibatch, actor_or_critic * net.num_hidden + layer, rank)
-            draws[b] = lecun_uniform(stream(self.context.seeds[member], "cbp/weights", *address), fan_in, (fan_in,))
-        return draws
+            draws.append(lecun_uniform(stream(self.context.seeds[member], "cbp/weights", *address), fan_in, (fan_in,)))
+        return np.stack(draws)
 
     def _update_statistics(self, hidden: list[Tensor]) -> None:
         net, eta = self.context.net, self.settings.utility_decay
@@ -141,34 +140,52 @@ class ContinualBackprop(Variant):
 
     def _replace(self, due: list[list[Replacement]]) -> None:
         """Replace what is due in each layer; all units are chosen before any is touched."""
-        departures = self.context.departures
         chosen = [self._chosen(layer, replacements) for layer, replacements in enumerate(due)]
-        for layer, masks in enumerate(chosen):
+        for layer, units in enumerate(chosen):
             born_zero = None
-            if layer > 0 and departures.cbp_adjacent == "fixed" and chosen[layer - 1]:
-                born_zero = torch.stack(chosen[layer - 1]).any(dim=0)
-            for replacement, mask in zip(due[layer], masks, strict=True):
-                if departures.cbp_bias_transfer == "fixed":
-                    self._transfer(layer, mask)
-                restart_units(self.context.net, layer, mask, replacement.fresh, born_zero)
-                if departures.cbp_moments == "fixed":
-                    forget_moments(self.context.adam, layer, mask)
-                for views in self._units.layers.values():
-                    views[layer].masked_fill_(mask, 0)
+            if layer > 0 and self.context.departures.cbp_adjacent == "fixed" and chosen[layer - 1]:
+                born_zero = self._mask(layer - 1, due[layer - 1], chosen[layer - 1])
+            for replacement, unit in zip(due[layer], units, strict=True):
+                self._restart(layer, replacement, unit, born_zero)
 
     def _chosen(self, layer: int, replacements: list[Replacement]) -> list[Tensor]:
-        """One mask [2M, H] per rank: mask r marks at most one unit a network, its (r + 1)-th lowest."""
+        """For each rank the unit [K] with that rank's lowest utility in each of the K networks."""
         if not replacements:
             return []
         order = self.lowest(layer)
-        nothing = torch.zeros_like(order, dtype=torch.bool)
-        return [nothing.scatter(1, order[:, rank : rank + 1], r.wanted) for rank, r in enumerate(replacements)]
+        return [order[replacement.nets, rank] for rank, replacement in enumerate(replacements)]
 
-    def _transfer(self, layer: int, mask: Tensor) -> None:
-        """Add w_out times the mean activation of the units in mask to the next layer's biases."""
-        net = self.context.net
-        mean = (self._bias_corrected("mean_activation", layer) * mask).unsqueeze(1)
-        net.views[f"{layer + 1}.bias"].add_(torch.bmm(mean, net.views[f"{layer + 1}.weight"]).squeeze(1))
+    def _mask(self, layer: int, replacements: list[Replacement], units: list[Tensor]) -> Tensor:
+        """[2M, H] bool, the units that are replaced."""
+        mask = torch.zeros_like(self._units.layers["age"][layer], dtype=torch.bool)
+        for replacement, unit in zip(replacements, units, strict=True):
+            mask[replacement.nets, unit] = True
+        return mask
+
+    def _restart(self, layer: int, replacement: Replacement, unit: Tensor, born_zero: Tensor | None) -> None:
+        """A new start for one unit in each of K networks; by index, as masks over whole layers cost ten times as much."""
+        nets, fresh, departures = replacement.nets, replacement.fresh, self.context.departures
+        if departures.cbp_bias_transfer == "fixed":
+            self._transfer(layer, nets, unit)
+        if born_zero is not None:
+            fresh = fresh.masked_fill(born_zero[nets], 0)
+        views = [self.context.net.views]
+        if departures.cbp_moments == "fixed":
+            views += self.context.adam.moment_views
+            if self.context.adam.unit_steps is not None:
+                self.context.adam.unit_steps[layer][nets, unit] = 0
+        for of in views:
+            of[f"{layer}.weight"][nets, :, unit] = fresh if of is views[0] else 0
+            of[f"{layer}.bias"][nets, unit] = 0
+            of[f"{layer + 1}.weight"][nets, unit] = 0
+        for statistic in self._units.layers.values():
+            statistic[layer][nets, unit] = 0
+
+    def _transfer(self, layer: int, nets: Tensor, unit: Tensor) -> None:
+        """Add w_out times the units' mean activations to the next layer's biases."""
+        views = self.context.net.views
+        mean = self._bias_corrected("mean_activation", layer)[nets, unit].unsqueeze(1)
+        views[f"{layer + 1}.bias"][nets] += mean * views[f"{layer + 1}.weight"][nets, unit]
 
     def statistics(self, member: int) -> dict[str, float]:
         total = sum(

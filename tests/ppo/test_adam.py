@@ -29,78 +29,93 @@ def draw_gradients(adam, seeds, step: int) -> None:
             view.copy_(torch.from_numpy(generator.standard_normal(tuple(view.shape))))
 
 
-def reset_units(adam, seeds, step: int) -> None:
-    """Give some units of every member a step count of 0, as a variant that replaces units does; moments stay."""
+def reset_units(adam, seeds, step: int) -> list[tuple[int, str, int, int]]:
+    """Let some units of every member begin anew: step count and moments 0. Returns (member, net, layer, unit) of each."""
+    places = []
     for member, seed in enumerate(seeds):
+        moments = [adam.net.named_member_views(views, member) for views in adam.moment_views]
         for layer, steps in enumerate(adam.unit_steps):
-            for net, row in enumerate(steps[member :: len(seeds)]):
-                row[torch.from_numpy(stream(seed, "test/reset", step, layer, net).random(len(row)) < 0.1)] = 0
+            for net, row in zip(("actor", "critic"), steps[member :: len(seeds)], strict=True):
+                chosen = stream(seed, f"test/reset/{net}", step, layer).random(len(row)) < 0.1
+                for unit in np.flatnonzero(chosen).tolist():
+                    row[unit] = 0
+                    for moment in moments:
+                        forget(moment, net, layer, unit)
+                    places.append((member, net, layer, unit))
+    return places
+
+
+def forget(moment: dict, net: str, layer: int, unit: int) -> None:
+    """Zero the moment of a unit's incoming weights, bias and outgoing weights."""
+    moment[f"{net}.{layer}.weight"][unit] = 0
+    moment[f"{net}.{layer}.bias"][unit] = 0
+    moment[f"{net}.{layer + 1}.weight"][:, unit] = 0
 
 
 class SlowAdam:
     """One member's Adam, number by number, with a step count for every hidden unit (Kingma & Ba 2015, algorithm 1)."""
 
-    def __init__(self, parameters: dict[str, np.ndarray], num_hidden: int, beta1: float, beta2: float):
-        self.parameters, self.num_hidden, self.steps = parameters, num_hidden, 0
+    def __init__(self, parameters: dict[str, np.ndarray], hidden: tuple[int, ...], beta1: float, beta2: float):
+        self.parameters, self.hidden, self.steps = parameters, hidden, 0
         self.beta1, self.beta2 = beta1, beta2
         self.m, self.v = ({k: np.zeros_like(p) for k, p in parameters.items()} for _ in range(2))
+        self.unit_steps = {net: [[0] * h for h in hidden] for net in ("actor", "critic")}
 
-    def step_count(self, key: str, place: tuple[int, ...], unit_steps: dict) -> int:
+    def reset(self, net: str, layer: int, unit: int) -> None:
+        self.unit_steps[net][layer][unit] = 0
+        forget(self.m, net, layer, unit)
+        forget(self.v, net, layer, unit)
+
+    def step_count(self, key: str, place: tuple[int, ...]) -> int:
+        """Steps that a number has seen: those of the younger of the hidden units that it belongs to."""
         if key == "log_std":
             return self.steps
         net, layer, kind = key.split(".")
         counts = []
-        if int(layer) < self.num_hidden:
-            counts.append(unit_steps[net, int(layer)][place[0]])
+        if int(layer) < len(self.hidden):
+            counts.append(self.unit_steps[net][int(layer)][place[0]])
         if kind == "weight" and int(layer) > 0:
-            counts.append(unit_steps[net, int(layer) - 1][place[1]])
+            counts.append(self.unit_steps[net][int(layer) - 1][place[1]])
         return min(counts, default=self.steps)
 
-    def step(self, gradients: dict[str, np.ndarray], unit_steps: dict) -> None:
-        self.steps += 1
+    def step(self, gradients: dict[str, np.ndarray]) -> None:
         lr, _, _, eps, decay = SETTINGS.values()
-        beta1, beta2 = self.beta1, self.beta2
+        beta1, beta2, self.steps = self.beta1, self.beta2, self.steps + 1
+        self.unit_steps = {net: [[n + 1 for n in layer] for layer in of] for net, of in self.unit_steps.items()}
         for key, parameter in self.parameters.items():
             for place in np.ndindex(parameter.shape):
-                t = self.step_count(key, place, unit_steps)
+                t = self.step_count(key, place)
                 gradient = float(gradients[key][place]) + decay * float(parameter[place])
                 self.m[key][place] = beta1 * float(self.m[key][place]) + (1 - beta1) * gradient
                 self.v[key][place] = beta2 * float(self.v[key][place]) + (1 - beta2) * gradient**2
-                m_hat = float(self.m[key][place]) / (1 - beta1**t)
-                v_hat = float(self.v[key][place]) / (1 - beta2**t)
-                parameter[place] -= lr * m_hat / (math.sqrt(v_hat) + eps)
+                # epsilon stands beside the uncorrected moment, as at the end of the paper's section 2
+                stretch = math.sqrt(1 - beta2**t) / (1 - beta1**t)
+                parameter[place] -= lr * stretch * float(self.m[key][place]) / (math.sqrt(self.v[key][place]) + eps)
 
 
-# with equal betas the step of a new unit is smaller than an old one's, with 0.9 and 0.999 it may be larger
+# equal betas are the published ones; with unequal ones the two corrections differ
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.99, 0.99)])
 @pytest.mark.parametrize("hidden", [(5, 4), (5,), (3, 6, 4)])
 def test_units_reset_at_different_times_equal_a_loop_over_numbers(hidden, betas):
-    seeds = [2, 9]
+    seeds, seen = [2, 9], set()
     adam = make(seeds, per_unit=True, hidden=hidden, beta1=betas[0], beta2=betas[1])
-    loops = [SlowAdam(adam.net.member_state(member), len(hidden), *betas) for member in range(2)]
-    seen = set()
+    loops = [SlowAdam(adam.net.member_state(member), hidden, *betas) for member in range(2)]
     for step in range(40):
         draw_gradients(adam, seeds, step)
         if step % 3 == 2:
-            reset_units(adam, seeds, step)
+            for member, *unit in reset_units(adam, seeds, step):
+                loops[member].reset(*unit)
         adam.step()
         for member, loop in enumerate(loops):
-            state = adam.member_state(member)
-            unit_steps = {
-                (n, x): state[f"unit_steps.{x}"][i]
-                for i, n in enumerate(("actor", "critic"))
-                for x in range(len(hidden))
-            }
-            seen |= {int(count) for counts in unit_steps.values() for count in counts}
-            loop.step(
-                {k: v.numpy() for k, v in adam.net.named_member_views(adam.grad_views, member).items()}, unit_steps
-            )
+            gradients = adam.net.named_member_views(adam.grad_views, member)
+            loop.step({key: gradient.numpy() for key, gradient in gradients.items()})
+            found = adam.net.member_state(member)
             for key, expected in loop.parameters.items():
-                np.testing.assert_allclose(
-                    adam.net.member_state(member)[key], expected, rtol=1e-10, atol=1e-13, err_msg=key
-                )
-                np.testing.assert_allclose(state[f"exp_avg.{key}"], loop.m[key], rtol=1e-10, atol=1e-14)
-                np.testing.assert_allclose(state[f"exp_avg_sq.{key}"], loop.v[key], rtol=1e-10, atol=1e-14)
+                np.testing.assert_allclose(found[key], expected, rtol=1e-10, atol=1e-13, err_msg=key)
+            for layer in range(len(hidden)):
+                counts = [loop.unit_steps[net][layer] for net in ("actor", "critic")]
+                assert adam.member_state(member)[f"unit_steps.{layer}"].tolist() == counts
+                seen |= {count for of_net in counts for count in of_net}
     assert len(seen) > 20  # counts of many different ages met
 
 
@@ -120,9 +135,11 @@ def test_a_units_count_rises_with_every_step_from_its_reset():
 @pytest.mark.parametrize("per_unit", [False, True])
 @pytest.mark.parametrize("betas", [(0.9, 0.999), (0.99, 0.99), (0.0, 0.9)])
 def test_without_resets_both_paths_equal_torch_adam(per_unit, betas):
-    adam = make([1, 4], per_unit=per_unit, beta1=betas[0], beta2=betas[1])
+    # the two paths differ in where epsilon stands, which a small one hides
+    eps = 1e-20 if per_unit else SETTINGS["eps"]
+    adam = make([1, 4], per_unit=per_unit, beta1=betas[0], beta2=betas[1], eps=eps)
     parameter = torch.nn.Parameter(adam.net.flat.clone())
-    options = {"lr": SETTINGS["learning_rate"], "eps": SETTINGS["eps"], "weight_decay": SETTINGS["weight_decay"]}
+    options = {"lr": SETTINGS["learning_rate"], "eps": eps, "weight_decay": SETTINGS["weight_decay"]}
     plain = torch.optim.Adam([parameter], betas=betas, **options)
     for step in range(30):
         draw_gradients(adam, [1, 4], step)

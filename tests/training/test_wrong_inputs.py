@@ -137,7 +137,9 @@ def test_resume_never_on_a_run_asks_for_another_name(run, refused):
 
 
 def test_a_folder_that_holds_another_configuration(run, refused):
-    text = "runs/ant/std/seed_0 holds a run of another configuration: ppo.discount: 0.99 before, 0.9 now; set these back"
+    text = (
+        "runs/ant/std/seed_0 holds a run of another configuration: ppo.discount: 0.99 before, 0.9 now; set these back"
+    )
     refused(CONFIGURATION, text, "ppo.discount=0.9", "seeds=1,0")
 
 
@@ -232,7 +234,11 @@ def test_a_full_disk_at_the_start(here, refused, monkeypatch):
     [
         (CONFIGURATION, ["env=antt"], "error: env=antt: must be one of ant, sant\n"),
         (CONFIGURATION, ["seeds=[0,0]"], "error: seeds=[0,0]: every seed must be given once\n"),
-        (DISK, ["runs_dir=/proc/lop"], "error: cannot make the folder /proc/lop/ant/std/seed_0: No such file or directory\n"),
+        (
+            DISK,
+            ["runs_dir=/proc/lop"],
+            "error: cannot make the folder /proc/lop/ant/std/seed_0: No such file or directory\n",
+        ),
     ],
 )
 def test_the_command_itself(code, words, text, here):

@@ -250,12 +250,17 @@ def test_a_member_keeps_its_bits_alone_and_among_three(kit, width):
 
 
 def test_statistics_count_the_replacements_of_an_update(kit):
-    population = kit.Disturbed(cbp(kit), kit.departures(), [4, 11])
-    loops = run_beside_the_loop(kit, cbp(kit), kit.departures(), 32)
+    # 0.06 of at most 12 units: Bernoulli draws, which differ between members, networks and layers
+    settings = cbp(kit, replacement_rate=0.06, maturity_minibatches=2)
+    population = kit.Disturbed(settings, kit.departures(), [4, 11])
+    loops = run_beside_the_loop(kit, settings, kit.departures(), 32)
     population.run(0, 32)
+    found = [population.variant.statistics(member) for member in range(2)]
     for member, loop in enumerate(loops):
         last = [(net, chosen) for minibatch, net, chosen in loop.replaced if minibatch >= 24]
         for prefix, name in (("", "actor"), ("critic/", "critic")):
             for layer in range(2):
                 expected = sum(len(chosen[layer]) for net, chosen in last if net == name)
-                assert population.variant.statistics(member)[f"{prefix}cbp/replaced/layer_{layer}"] == expected
+                assert found[member][f"{prefix}cbp/replaced/layer_{layer}"] == expected
+    assert len({tuple(statistics.values()) for statistics in found}) == 2
+    assert found[0]["cbp/replaced/layer_0"] != found[0]["critic/cbp/replaced/layer_0"]
