@@ -2,7 +2,7 @@
 
 Everything is one member on one core, the parts take turns, and each figure is the median over the rounds:
 
-    physics     five RK4 steps of Ant in mujoco.batch.Batch and nothing else
+    physics     a rollout's env steps, five RK4 steps each, replayed in mujoco.batch.Batch and nothing else
     products    the matrix products of one minibatch (actor and critic, forward and backward) and nothing else
     limit       env steps/s if an update cost only these two
     lop         lop.train's own loop, with monitor, records and checkpoints, on Ant
@@ -28,8 +28,8 @@ import numpy as np
 import torch
 from mujoco.batch import Batch
 
-from lop.envs import AntPhysics
 from lop.nets import StackedActorCritic
+from lop.ppo import collect
 from lop.run.config import TrainConfig, compose
 from lop.run.progress import Progress
 from lop.run.reader import read_run
@@ -63,18 +63,30 @@ class Contender:
         return statistics.median(self.seconds_per_unit)
 
 
-def physics_alone(steps: int = 1000) -> Contender:
-    """Env steps of Ant under random actions, put back on its feet every hundred steps."""
-    batch = Batch(AntPhysics(1).materialize(0)[0], 1, 1)
-    ctrl, actions = batch.bind("ctrl"), np.random.default_rng(0).uniform(-1, 1, (steps, 1, 8))
+def physics_alone(config: TrainConfig) -> Contender:
+    """The env steps of one rollout of a fresh policy, replayed: what physics costs depends on where the ant lies."""
+    with torch.inference_mode():
+        population = Population(config, [0])
+        physics, beginnings = population.environments.physics, {}
+
+        def note_beginning(t: int) -> None:
+            if population.environments.any_done:
+                beginnings[t] = physics.state(0)[0]
+
+        beginnings[-1] = physics.state(0)[0]
+        rollout = collect(population.environments, population.net, population.action_noise(), True, note_beginning)
+    actions = rollout.actions[0].numpy().clip(-1, 1).astype(np.float64)
+    batch = Batch(physics.materialize(0)[0], 1, 1)
+    ctrl = batch.bind("ctrl")
 
     def run() -> int:
-        for i in range(steps):
-            if i % 100 == 0:
-                batch.reset()
-            ctrl[:] = actions[i]
+        batch.state[0] = beginnings[-1]
+        for t, action in enumerate(actions):
+            ctrl[:] = action
             batch.step(None, 5)
-        return steps
+            if t in beginnings:
+                batch.state[0] = beginnings[t]
+        return len(actions)
 
     return Contender("physics", run)
 
@@ -113,8 +125,8 @@ def lop_training(name: str, words: list[str], updates: int) -> Iterator[Contende
         contender = Contender(name, lambda: _advance(population, members, updates))
         yield contender
         rows = [row for row in read_run(members[0].folder).timing if "collect_s" in row][updates:]
-        seconds = {part: sum(row[part] for row in rows) for part in ("collect_s", "learn_s", "monitor_s")}
-        contender.monitor_share = seconds["monitor_s"] / sum(seconds.values())
+        seconds = {part: sum(row[part] for row in rows) for part in ("collect_s", "learn_s", "observe_s")}
+        contender.monitor_share = sum(row["monitor_s"] for row in rows) / sum(seconds.values())
         members[0].close("stopped")
 
 
@@ -181,7 +193,7 @@ def measure(rounds: int, updates: int) -> dict[str, Any]:
     """All figures; rounds: turns of each contender, updates: of each learner in a turn."""
     config = compose(["env=ant", "algo=std"])
     prepare_process(config.device)
-    physics, products = physics_alone(), products_alone(config)
+    physics, products = physics_alone(config), products_alone(config)
     with (
         lop_training("std", ["algo=std"], updates) as std,
         lop_training("cbp", ["algo=cbp", *CBP_AT_WORK], updates) as cbp,
@@ -246,7 +258,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="three short rounds: a minute, rougher figures")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     arguments = parser.parse_args(words)
-    figures = measure(rounds=3 if arguments.quick else 7, updates=2 if arguments.quick else 5)
+    figures = measure(rounds=4 if arguments.quick else 15, updates=2)
     print(table(figures))
     if arguments.json:
         arguments.json.write_text(json.dumps(figures, indent=1) + "\n")

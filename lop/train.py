@@ -43,11 +43,12 @@ def advance(population: Population, members: list[Member], until: int, stop: Sto
         estimates = estimate(rollout, net, ppo.discount, ppo.gae_lambda, time_limit_terminates)
         laps.end("learn_s")
         records = observer.rollout(rollout, estimates, update)
-        laps.end("monitor_s")
+        laps.end("observe_s")
         totals = population.learner.update(estimates.samples, population.permutations(), population.variant.after_step)
         laps.end("learn_s")
         observer.update(records, totals, population.adam.grad_views, update)
-        laps.end("monitor_s")
+        laps.end("observe_s")
+        laps.seconds["monitor_s"] = observer.monitor_seconds()
         population.update += 1
         finite = all_finite(population)
         for i, member in enumerate(members):
@@ -149,7 +150,7 @@ def check_outside(config: TrainConfig) -> None:
 
 
 class Laps:
-    """Seconds spent on each part of an update."""
+    """Seconds spent on each part of an update; of observe_s, monitor_s is what the monitor took."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}

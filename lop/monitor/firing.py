@@ -23,10 +23,10 @@ class FiringBlocks:
         self.running = [torch.zeros(members, h, device=device) for h in self.units]
         self.last = [torch.full((members, h), torch.nan, device=device) for h in self.units]
 
-    def add(self, activations: Sequence[Tensor]) -> list[list[Tensor]]:
+    def add(self, activations: Sequence[Tensor], non_negative: bool = False) -> list[list[Tensor]]:
         """Count k steps of every layer's activations, a list of [M, k, H]; returns the blocks that they completed.
 
-        A completed block is a list of one [M, H] tensor of counts (0 to `block`) per layer.
+        non_negative: known to have no negative entries, as after ReLU, which saves a pass. A completed block is a list of one [M, H] tensor of counts (0 to `block`) per layer.
         """
         if (self.steps != self.steps[0]).any():
             raise ValueError(f"the members are not in step: they stand {self.steps.tolist()} steps into their blocks")
@@ -34,7 +34,7 @@ class FiringBlocks:
         while start < k:
             stop = min(k, start + self.block - int(self.steps[0]))
             for running, h in zip(self.running, activations, strict=True):
-                running += firing_counts(h[:, start:stop])
+                running += firing_counts(h[:, start:stop], non_negative)
             self.steps += stop - start
             start = stop
             if self.steps[0] == self.block:

@@ -84,12 +84,11 @@ def _on_device(layer: Layer, ranks: bool) -> Named:
         "dead_points": margins.dead_points(layer.drive, layer.positions).sum(-1),
     }
     if layer.weight is not None:
-        table |= {"weight_norm": weights.weight_norm(layer.weight), "mean_z": layer.z.mean(-2)}
-        table["bias"] = layer.bias
+        table |= {"weight_norm": weights.weight_norm(layer.weight), "bias": layer.bias}
     if ranks:
         # the radius is a tenth of the cost of everything above, and changes slowly
         if layer.weight is not None and layer.inputs is not None:
-            table["radius"] = margins.data_radius(layer.inputs)
+            table |= {"radius": margins.data_radius(layer.inputs), "mean_z": layer.z.mean(-2)}
         finite = torch.isfinite(table["margin"]) & torch.isfinite(table["lowest_drive"])
         h = torch.where(finite.unsqueeze(-2), layer.h, 0.0)
         table |= all_ranks(singular_values(h), h.shape[-2])

@@ -6,6 +6,7 @@ of a run folder. It changes nothing of what it observes.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,6 +40,23 @@ class Records:
     units: np.ndarray | None = None  # [7, H]
 
 
+class Stopwatch:
+    """Adds up wall-clock seconds."""
+
+    def __init__(self) -> None:
+        self._seconds, self._started = 0.0, 0.0
+
+    def start(self) -> None:
+        self._started = time.perf_counter()
+
+    def stop(self) -> None:
+        self._seconds += time.perf_counter() - self._started
+
+    def reset(self) -> float:
+        seconds, self._seconds = self._seconds, 0.0
+        return seconds
+
+
 class Observer:
     """Watches M members; one call of each method an update, in the order they stand here."""
 
@@ -61,6 +79,11 @@ class Observer:
         self.tasks = TaskRecorder(config, net, environments)
         self._episodes: list[Episode] = []
         self._changes: list[tuple[int, TaskChange]] = []
+        self._watch = Stopwatch()
+
+    def monitor_seconds(self) -> float:
+        """What monitoring cost since the last call: that which monitor.enabled=false would save."""
+        return self._watch.reset()
 
     def step(self, t: int) -> None:
         """After every environment step, if anything ended in it."""
@@ -80,9 +103,11 @@ class Observer:
                 m, [(t, c) for t, c in self._changes if c.member == m], observations[m], self.window(m), update
             )
         if self.monitors:
+            self._watch.start()
             self._firing(records, estimates.hidden, update * per_update)
             for monitor in self.monitors.values():
                 monitor.observe(observations)
+            self._watch.stop()
         self._add_value_statistics(records, estimates)
         self._episodes, self._changes = [], []
         return records
@@ -96,10 +121,12 @@ class Observer:
         step = (update + 1) * self.config.ppo.steps_per_update
         if not self.monitors or (update + 1) % self.config.monitor.every_updates:
             return
+        self._watch.start()
         for monitor in self.monitors.values():
             for record, metrics in zip(records, monitor.compute(step), strict=True):
                 record.row |= metrics
         self._add_units_and_events(records, gradients, update)
+        self._watch.stop()
 
     def window(self, member: int) -> Tensor | None:
         """The last observations in the actor's monitor, [N, D]; None without any."""
@@ -122,7 +149,7 @@ class Observer:
 
     def _firing(self, records: list[Records], hidden: list[Tensor], first_step: int) -> None:
         block, done = self.firing.block, first_step // self.firing.block
-        for number, counts in enumerate(self.firing.add(hidden)):
+        for number, counts in enumerate(self.firing.add(hidden, non_negative=True)):
             joined = torch.cat(counts, dim=1).cpu().numpy().astype(np.uint16)
             for record, member_counts in zip(records, joined, strict=True):
                 record.activity.append(((done + number + 1) * block, member_counts))

@@ -77,6 +77,7 @@ def _member_summary(config: TrainConfig, member: Member) -> str:
         for label, key in (("dead", "margin/dead_counts"), ("at risk", "margin/at_risk_counts")):
             if f"{key}/layer_0" in rows[-1]:
                 parts.append(f"{label} {'/'.join(number(rows[-1][f'{key}/layer_{i}']) for i in layers)}")
-    seconds = sum(sum(v for k, v in row.items() if k.endswith("_s")) for row in run.timing if "collect_s" in row)
+    parts_of_update = ("collect_s", "learn_s", "observe_s")
+    seconds = sum(row[part] for row in run.timing if "collect_s" in row for part in parts_of_update)
     parts.append(f"{duration(seconds)} of computing")
     return " | ".join(parts)
