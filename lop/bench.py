@@ -98,7 +98,10 @@ def products_alone(config: TrainConfig, minibatches: int = 160) -> Contender:
     layers = [net.live_weight(layer) for layer in range(net.num_hidden + 1)]
     xs = [torch.randn(2, n, weight.shape[1]) for weight in layers]
     dzs = [torch.randn(2, n, weight.shape[2]) for weight in layers]
-    outs = [(torch.empty_like(dz), torch.empty_like(w), torch.empty_like(x)) for x, w, dz in zip(xs, layers, dzs, strict=True)]
+    outs = [
+        (torch.empty_like(dz), torch.empty_like(w), torch.empty_like(x))
+        for x, w, dz in zip(xs, layers, dzs, strict=True)
+    ]
 
     def run() -> int:
         for _ in range(minibatches):

@@ -26,6 +26,7 @@ from lop.run.signals import EXIT_UNFINISHED, StopSignals
 from lop.run.trackers import asked_mode
 from lop.training.members import Member, describe, open_members
 from lop.training.population import Population, all_finite, task_schedule
+from lop.training.process import prepare_process
 from lop.training.summary import going_on, progress_values, summary, welcome
 
 

@@ -26,7 +26,8 @@ class FiringBlocks:
     def add(self, activations: Sequence[Tensor], non_negative: bool = False) -> list[list[Tensor]]:
         """Count k steps of every layer's activations, a list of [M, k, H]; returns the blocks that they completed.
 
-        non_negative: known to have no negative entries, as after ReLU, which saves a pass. A completed block is a list of one [M, H] tensor of counts (0 to `block`) per layer.
+        non_negative: known to have no negative entries, as after ReLU, which saves a pass. A completed block is a list of
+        one [M, H] tensor of counts (0 to `block`) per layer.
         """
         if (self.steps != self.steps[0]).any():
             raise ValueError(f"the members are not in step: they stand {self.steps.tolist()} steps into their blocks")

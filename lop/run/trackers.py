@@ -126,7 +126,7 @@ class WandbTracker:
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except Exception as error:  # noqa: BLE001 - whatever a tracker's trouble is, the run goes on
+        except Exception as error:
             self._run = None
             if isinstance(error, ConnectionError):
                 _forget_service()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -113,10 +114,8 @@ def test_of_threads_that_race_for_a_dead_owners_folder_exactly_one_wins(tmp_path
 
         def race(folder: Path = folder, barrier: threading.Barrier = barrier, won: list = won) -> None:
             barrier.wait()
-            try:
+            with contextlib.suppress(OwnedElsewhere):
                 won.append(claim(folder))
-            except OwnedElsewhere:
-                pass
 
         threads = [threading.Thread(target=race) for _ in range(6)]
         for thread in threads:
