@@ -2,6 +2,7 @@
 
 Every `period_minibatches` minibatches, units whose score s_j = E|h_j| / mean_k E|h_k| is at most `threshold` get fresh
 incoming weights, a zero bias, zero outgoing weights and zeroed moments. E is over all minibatches since the last check.
+Weights between two units recycled at once are zero, with every preset.
 
 Departures of the published code (each a switch): scores from the last minibatch alone, moments kept, and an all-dead layer
 (0/0) resets nothing, where here it is wholly dormant and reset.

@@ -38,9 +38,11 @@ class ReplacementSchedule:
         self.maturing[minibatch] = self.maturing.get(minibatch, 0) + count
 
     def restore(self, ages: dict[tuple[int, int, int], np.ndarray], minibatch: int) -> None:
-        """Continue before minibatch number `minibatch`, with the ages [H] of each (member, net, layer)."""
-        self.eligible, self.maturing = np.zeros(self.shape, dtype=np.int64), {}
+        """Continue before minibatch number `minibatch`, with the ages [H] of the given (member, net, layer)."""
+        self.maturing = {due: count.copy() for due, count in self.maturing.items()}
         for place, age in ages.items():
+            for count in self.maturing.values():
+                count[place] = 0
             age = age.astype(np.int64)
             self.eligible[place] = np.count_nonzero(age > self.maturity)
             dues, numbers = np.unique(minibatch + self.maturity - age[age <= self.maturity], return_counts=True)
