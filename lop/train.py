@@ -56,7 +56,7 @@ def advance(population: Population, members: list[Member], until: int, stop: Sto
             records[i].row |= population.variant.statistics(i)
             with failing_alone(member, progress):
                 member.write(records[i], laps.seconds)
-                save_what_is_due(population, i, member, finite[i], stop.requested)
+                save_what_is_due(population, i, member, finite[i])
         progress.update(population.global_step, *progress_values([record.row for record in records], net.num_hidden))
 
 
@@ -70,7 +70,7 @@ def failing_alone(member: Member, progress: Progress) -> Iterator[None]:
         progress.note(f"error: {describe(member.folder)}: {error}")
 
 
-def save_what_is_due(population: Population, i: int, member: Member, finite: bool, stopping: bool) -> None:
+def save_what_is_due(population: Population, i: int, member: Member, finite: bool) -> None:
     """Snapshot and checkpoint of one member; RunError if it cannot go on."""
     config, update, step = population.config, population.update, population.global_step
     if not finite:
@@ -78,7 +78,7 @@ def save_what_is_due(population: Population, i: int, member: Member, finite: boo
     if config.snapshots and passes_multiple(config.num_updates, update * config.snapshots, config.snapshots):
         member.snapshot(step, population.snapshot(i))
     due = passes_multiple(int(config.checkpoint_every_steps), step, config.ppo.steps_per_update)
-    if due or stopping or update == config.num_updates:
+    if due or update == config.num_updates:
         member.save(population.member_state(i), update)
 
 
@@ -103,6 +103,9 @@ def train(config: TrainConfig) -> int:
             ) as progress:
                 while (active := [m for m in members if not m.finished and not m.error]) and not stop.requested:
                     advance_those_behind(config, active, stop, progress)
+                for member in members:
+                    with failing_alone(member, progress):
+                        member.save_what_is_new()
             stopped = stop.name
     except BaseException as error:
         close_all(members, "failed", f"{type(error).__name__}: {error}")

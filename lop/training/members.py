@@ -49,7 +49,7 @@ class Member:
         self.config, self.seed = config, seed
         self.folder = folder_for(config.runs_dir, config.env.name, config.algo.name, config.name, seed)
         self.state: dict[str, np.ndarray] | None = None
-        self.update = 0
+        self.update = self._saved = 0
         self.error = ""
         self._closing: list[dict[str, Any]] = []
         self._checkpoint: Checkpoint | None = None
@@ -96,7 +96,7 @@ class Member:
         self._owner = claim(self.folder)
         try:
             info = {"configuration": member_configuration(self.config, self.seed)}
-            self._versions = versions(self.config.device, self.config.threads)
+            self._versions = versions(self.config.device)
             self._store = RunStore(
                 self.folder,
                 layers=list(self.config.ppo.hidden_sizes),
@@ -113,6 +113,7 @@ class Member:
         checkpoint, self._checkpoint = self._checkpoint, None
         if checkpoint:
             self.state, self.update = checkpoint.tensors, int(checkpoint.meta["update"])
+            self._saved = self.update
             # a longer run does not end where the shorter one did
             self._closing = checkpoint.meta["closing"] if self.finished else []
         self._store.cut_to(checkpoint)
@@ -166,9 +167,14 @@ class Member:
 
     def save(self, state: dict[str, np.ndarray], update: int) -> None:
         """A checkpoint after `update` updates."""
-        self.state, self.update = state, update
+        self.state, self.update, self._saved = state, update, update
         step = update * self.config.ppo.steps_per_update
         self._store.save_checkpoint(state, {"update": update, "global_step": step, "closing": self._closing})
+
+    def save_what_is_new(self) -> None:
+        """A checkpoint of `state`, unless the last one holds it already or the folder is closed."""
+        if self.is_open and self.state is not None and self.update > self._saved:
+            self.save(self.state, self.update)
 
     def close(self, status: str, message: str = "") -> None:
         """Let go of the folder: finished, stopped or failed. What cannot be written any more is not an error here."""
