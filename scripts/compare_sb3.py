@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lop.bench import sb3_settings
 from lop.run.config import compose, parse_seeds
 
 LAST_STEPS = 100_000
@@ -44,7 +45,8 @@ def run_sb3(seed: int, steps: int) -> np.ndarray:
 
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
-    model = PPO("MlpPolicy", gymnasium.make("lop/Ant-v3"), seed=seed, device="cpu", **sb3_settings())
+    settings = sb3_settings(compose(["env=ant", "algo=std"]))
+    model = PPO("MlpPolicy", gymnasium.make("lop/Ant-v3"), seed=seed, device="cpu", **settings)
     with torch.no_grad():
         for module in model.policy.modules():
             if isinstance(module, torch.nn.Linear):
@@ -60,37 +62,6 @@ def run_sb3(seed: int, steps: int) -> np.ndarray:
 
     model.learn(steps, callback=Record())
     return np.array(episodes)
-
-
-def sb3_settings() -> dict:
-    """lop's PPO settings under Stable-Baselines3's names."""
-    import torch
-
-    config = compose(["env=ant", "algo=std"])
-    ppo, algo = config.ppo, config.algo
-    sizes = list(ppo.hidden_sizes)
-    return {
-        "learning_rate": ppo.learning_rate,
-        "n_steps": ppo.steps_per_update,
-        "batch_size": ppo.steps_per_update // ppo.num_minibatches,
-        "n_epochs": ppo.num_epochs,
-        "gamma": ppo.discount,
-        "gae_lambda": ppo.gae_lambda,
-        "clip_range": ppo.clip_range,
-        "vf_coef": ppo.value_coefficient,
-        "ent_coef": 0.0,
-        "max_grad_norm": float("inf"),
-        "policy_kwargs": {
-            "net_arch": {"pi": sizes, "vf": sizes},
-            "activation_fn": torch.nn.ReLU,
-            "ortho_init": False,
-            "optimizer_kwargs": {
-                "betas": (algo.adam_beta1, algo.adam_beta2),
-                "eps": ppo.adam_eps,
-                "weight_decay": algo.weight_decay,
-            },
-        },
-    }
 
 
 def last_return(episodes: np.ndarray, steps: int) -> float:

@@ -86,7 +86,7 @@ def _on_device(layer: Layer, ranks: bool) -> Named:
     if layer.weight is not None:
         table |= {"weight_norm": weights.weight_norm(layer.weight), "bias": layer.bias}
     if ranks:
-        # the radius is a tenth of the cost of everything above, and changes slowly
+        # two more passes over the samples, for something that changes slowly
         if layer.weight is not None and layer.inputs is not None:
             table |= {"radius": margins.data_radius(layer.inputs), "mean_z": layer.z.mean(-2)}
         finite = torch.isfinite(table["margin"]) & torch.isfinite(table["lowest_drive"])

@@ -11,7 +11,6 @@ from torch import Tensor
 
 def weight_norm(weight: Tensor) -> Tensor:
     """‖w_j‖, each unit's Euclidean norm over its D incoming weights; [..., H, D] to [..., H]."""
-    # three times as fast as linalg.vector_norm
     return (weight * weight).sum(-1).sqrt()
 
 

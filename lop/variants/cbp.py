@@ -163,7 +163,7 @@ class ContinualBackprop(Variant):
         return mask
 
     def _restart(self, layer: int, replacement: Replacement, unit: Tensor, born_zero: Tensor | None) -> None:
-        """A new start for one unit in each of K networks; by index, as masks over whole layers cost ten times as much."""
+        """A new start for one unit in each of K networks; by index: a mask would touch the whole layer."""
         nets, fresh, departures = replacement.nets, replacement.fresh, self.context.departures
         if departures.cbp_bias_transfer == "fixed":
             self._transfer(layer, nets, unit)

@@ -46,7 +46,7 @@ def mean_activations(hidden: list[Tensor], out: list[Tensor]) -> None:
 def restart_units(net: StackedActorCritic, layer: int, mask: Tensor, fresh: Tensor, born_zero: Tensor | None) -> None:
     """Give the units of mask [2M, H] fresh incoming weights, a zero bias and zero outgoing weights.
 
-    fresh: [2M, inputs, H], or [2M, inputs, 1] for the same numbers for all. born_zero [2M, inputs]: inputs whose new
+    fresh: [2M, inputs, H]. born_zero [2M, inputs]: inputs whose new
     weight is zero, because the unit they come from is restarted too.
     """
     weight = net.views[f"{layer}.weight"]
