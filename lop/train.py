@@ -24,9 +24,10 @@ from lop.run.files import RunError
 from lop.run.progress import Progress
 from lop.run.signals import EXIT_UNFINISHED, StopSignals
 from lop.run.trackers import asked_mode
+from lop.training.frictions import task_schedule
 from lop.training.members import Member, describe, open_members
-from lop.training.population import Population, all_finite, task_schedule
-from lop.training.process import prepare_process
+from lop.training.population import Population, all_finite
+from lop.training.process import check_memory, prepare_process
 from lop.training.summary import going_on, progress_values, summary, welcome
 
 
@@ -145,7 +146,8 @@ def close_all(members: list[Member], otherwise: str, message: str) -> None:
 
 
 def check_outside(config: TrainConfig) -> None:
-    """What the configuration counts on elsewhere, before any folder is made: a friction table, WANDB_MODE."""
+    """What the configuration counts on elsewhere, before any folder is made: memory, a friction table, WANDB_MODE."""
+    check_memory(config)
     task_schedule(config, config.seeds)
     try:
         asked_mode(config.wandb.mode)

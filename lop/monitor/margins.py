@@ -43,7 +43,8 @@ def classify(margin: Tensor, lowest: Tensor, epsilon: float = 0.1, can_die: bool
     non_finite: a NaN or infinite pre-activation; always_on: min z > 0, the unit is linear on the samples;
     selective: neither dead nor always-on. can_die=False, for activations that are flat nowhere: all finite units live.
     """
-    non_finite = ~(torch.isfinite(margin) & torch.isfinite(lowest))
+    # one question instead of two: infinite or NaN as soon as one of them is
+    non_finite = ~torch.isfinite(margin - lowest)
     dead = (margin <= 0) & ~non_finite if can_die else torch.zeros_like(non_finite)
     alive = (margin >= epsilon) & ~dead & ~non_finite if can_die else ~non_finite
     always_on = (lowest > 0) & ~non_finite

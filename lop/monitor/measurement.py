@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lop.monitor import dormancy, margins, weights
 from lop.monitor.layers import Layer, Probed
-from lop.monitor.ranks import RANKS, all_ranks, singular_values
+from lop.monitor.ranks import all_ranks, singular_values
 
 TAUS = (0.025, 0.1)
 Named = dict[str, Tensor]
@@ -25,8 +26,8 @@ class Measurement:
     [*leading, H] by name (`margin`, `lowest`, `activity`, ...).
     """
 
-    scalars: dict[str, np.ndarray] = field(default_factory=dict)
-    units: list[dict[str, np.ndarray]] = field(default_factory=list)
+    scalars: dict[str, np.ndarray]
+    units: list[dict[str, np.ndarray]]
 
 
 @torch.no_grad()
@@ -49,17 +50,13 @@ def measure(
     tables = [_on_device(layer, ranks) for layer in layers]
     magnitudes = {str(i): weights.weight_magnitude(w) for i, w in probed.matrices().items()}
     *tables, magnitudes, rest = to_host([*tables, magnitudes, extra or {}], lead)
-    result, scalars, classes = Measurement(), {}, []
-    for index, (layer, table) in enumerate(zip(layers, tables, strict=True)):
-        units, of_layer, kinds = _on_host(layer, table, epsilon)
-        classes.append(kinds)
-        result.units.append({name: value.numpy() for name, value in units.items()})
-        scalars |= {f"{name}/layer_{index}": value for name, value in of_layer.items()}
+    found = _on_host(layers, tables, epsilon)
+    scalars = {f"{name}/layer_{i}": value for i, layer in enumerate(found) for name, value in layer.scalars.items()}
     scalars |= {f"{weights_name}/layer_{i}": value for i, value in magnitudes.items()}
-    scalars |= rest | _whole_network(probed, [kinds.dead for kinds in classes])
+    scalars |= rest | _whole_network(probed, [layer.dead for layer in found])
     table = torch.stack(list(scalars.values()), -1).double().numpy()
-    result.scalars = {key: table[..., i] for i, key in enumerate(scalars)}
-    return result
+    units = [{name: value.numpy() for name, value in layer.units.items()} for layer in found]
+    return Measurement({key: table[..., i] for i, key in enumerate(scalars)}, units)
 
 
 def to_host(tables: Sequence[Named], lead: torch.Size) -> list[Named]:
@@ -89,14 +86,46 @@ def _on_device(layer: Layer, ranks: bool) -> Named:
         # two more passes over the samples, for something that changes slowly
         if layer.weight is not None and layer.inputs is not None:
             table |= {"radius": margins.data_radius(layer.inputs), "mean_z": layer.z.mean(-2)}
-        finite = torch.isfinite(table["margin"]) & torch.isfinite(table["lowest_drive"])
-        h = torch.where(finite.unsqueeze(-2), layer.h, 0.0)
-        table |= all_ranks(singular_values(h), h.shape[-2])
+        table["singular_values"] = singular_values(_finite_units(layer.h, table["margin"], table["lowest_drive"]))
     return {name: value for name, value in table.items() if value is not None}
 
 
-def _on_host(layer: Layer, table: Named, epsilon: float) -> tuple[Named, Named, margins.UnitClasses]:
-    """Per-unit arrays, scalars and classes of one layer, from what _on_device reduced."""
+def _finite_units(h: Tensor, margin: Tensor, lowest: Tensor) -> Tensor:
+    """Activations with 0 for the units that a NaN or an infinity reached."""
+    finite = torch.isfinite(margin) & torch.isfinite(lowest)
+    # asking costs a pass less, but on a GPU it would wait
+    return h if h.device.type == "cpu" and finite.all() else torch.where(finite.unsqueeze(-2), h, 0.0)
+
+
+class OfLayer(NamedTuple):
+    """What the host makes of one layer: per-unit arrays [*lead, H], scalars [*lead], which units are dead [*lead, H]."""
+
+    units: Named
+    scalars: Named
+    dead: Tensor
+
+
+def _on_host(layers: Sequence[Layer], tables: Sequence[Named], epsilon: float) -> list[OfLayer]:
+    """Every layer's numbers from what _on_device reduced; layers of one kind are taken together, in fewer operations."""
+    kinds: dict[tuple, list[int]] = {}
+    for index, (layer, table) in enumerate(zip(layers, tables, strict=True)):
+        key = (*layer.z.shape[-2:], layer.positions, layer.activation.can_die, *table)
+        kinds.setdefault(key, []).append(index)
+    found: dict[int, OfLayer] = {}
+    for members in kinds.values():
+        joined = {name: torch.stack([tables[i][name] for i in members]) for name in tables[members[0]]}
+        units, scalars, dead = _of_one_kind(layers[members[0]], joined, epsilon)
+        for place, index in enumerate(members):
+            found[index] = OfLayer(_each(units, place), _each(scalars, place), dead[place])
+    return [found[index] for index in range(len(layers))]
+
+
+def _each(table: Named, place: int) -> Named:
+    return {name: value[place] for name, value in table.items()}
+
+
+def _of_one_kind(layer: Layer, table: Named, epsilon: float) -> OfLayer:
+    """_on_host for L layers that differ in their numbers alone: `table` [L, *lead, ...], `layer` one of them."""
     num_samples = layer.z.shape[-2]
     kinds = margins.classify(table["margin"], table["lowest_drive"], epsilon, layer.activation.can_die)
     units = {
@@ -111,11 +140,13 @@ def _on_host(layer: Layer, table: Named, epsilon: float) -> tuple[Named, Named, 
     scalars = _margin_scalars(units, kinds, table["dead_points"], num_samples // layer.positions)
     if not layer.activation.can_die:
         scalars["margin/never_on_counts"] = (units["margin"] <= 0).sum(-1)
-    scalars |= _dormancy_scalars(units) | {name: table[name] for name in RANKS if name in table}
+    scalars |= _dormancy_scalars(units)
+    if "singular_values" in table:
+        scalars |= all_ranks(table["singular_values"], num_samples)
     if "radius" in table:
         out = margins.out_of_bounds(table["mean_z"], table["weight_norm"], table["radius"])
         scalars["margin/out_of_bounds_counts"] = out.sum(-1)
-    return units, scalars, kinds
+    return OfLayer(units, scalars, kinds.dead)
 
 
 def _margin_scalars(units: Named, kinds: margins.UnitClasses, dead_points: Tensor, num_samples: int) -> Named:

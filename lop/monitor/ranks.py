@@ -29,10 +29,17 @@ def singular_values(a: Tensor) -> Tensor:
 
 
 def _from_gram(tall: Tensor) -> Tensor:
-    tall = tall.double()
-    eigenvalues = torch.linalg.eigvalsh(tall.mT @ tall).flip(-1)
+    eigenvalues = torch.linalg.eigvalsh(_lower_gram(tall.double())).flip(-1)
     floor = eigenvalues[..., :1] * (eigenvalues.shape[-1] * EPSILON)
     return torch.where(eigenvalues > floor, eigenvalues, 0.0).sqrt()
+
+
+def _lower_gram(a: Tensor) -> Tensor:
+    """aᵀa without its upper right quarter: eigvalsh reads the lower triangle only."""
+    gram, half = a.new_empty((*a.shape[:-2], a.shape[-1], a.shape[-1])), a.shape[-1] // 2
+    gram[..., :, :half] = a.mT @ a[..., :half]
+    gram[..., half:, half:] = a[..., half:].mT @ a[..., half:]
+    return gram
 
 
 def stable_rank(sigma: Tensor) -> Tensor:

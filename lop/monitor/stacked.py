@@ -13,8 +13,13 @@ from lop.monitor.layers import Layer, Probed
 class StackedNetwork(Protocol):
     """A population of M multilayer perceptrons with ReLU."""
 
-    def preactivations(self, x: Tensor) -> list[Tensor]:
-        """One [M, N, H] per hidden layer, from inputs [M, N, D]."""
+    @property
+    def num_hidden(self) -> int:
+        """How many hidden layers."""
+        ...
+
+    def preactivation(self, layer: int, x: Tensor) -> Tensor:
+        """[M, N, H] of one hidden layer, from what it sees, [M, N, D]."""
         ...
 
     def layer_parameters(self, layer: int) -> tuple[Tensor, Tensor]:
@@ -33,23 +38,27 @@ class StackedProbe:
 
     @torch.no_grad()
     def __call__(self, inputs: Tensor) -> Probed:
-        layers, matrices = [], self.matrices()
-        for index, z in enumerate(self.network.preactivations(inputs)):
+        layers = []
+        for index in range(self.network.num_hidden):
             weight, bias = self.network.layer_parameters(index)
-            h, path = z.relu(), f"hidden.{index}"
+            z, path = self.network.preactivation(index, inputs), f"hidden.{index}"
+            h = z.relu()
             layers.append(Layer(z, h, inputs=inputs, weight=weight, bias=bias, matrix=weight, path=path, source=path))
             inputs = h
-        has_output = len(matrices) > len(layers)
-        return Probed(layers, matrices[-1] if has_output else None, chained=has_output)
+        output = self._output()
+        return Probed(layers, output, chained=output is not None)
 
     def matrices(self) -> list[Tensor]:
         """The weight matrices [M, H, D] of all layers, the output layer last."""
-        found = []
-        while True:
-            try:
-                found.append(self.network.layer_parameters(len(found))[0])
-            except (IndexError, KeyError):
-                return found
+        hidden = [self.network.layer_parameters(layer)[0] for layer in range(self.network.num_hidden)]
+        output = self._output()
+        return hidden if output is None else [*hidden, output]
+
+    def _output(self) -> Tensor | None:
+        try:
+            return self.network.layer_parameters(self.network.num_hidden)[0]
+        except (IndexError, KeyError):
+            return None
 
     @property
     def members(self) -> int:
@@ -61,4 +70,4 @@ class StackedProbe:
 
 
 def is_stacked(network: object) -> bool:
-    return hasattr(network, "preactivations") and hasattr(network, "layer_parameters")
+    return hasattr(network, "preactivation") and hasattr(network, "layer_parameters")

@@ -27,7 +27,7 @@ def weight_change(before: Sequence[Tensor], after: Sequence[Tensor]) -> Tensor:
 
 def _absolute_sum(weight: Tensor) -> Tensor:
     # two sums in turn: one sum over two dimensions is split among threads for one member and not for several
-    return weight.abs().double().sum(-1).sum(-1)
+    return weight.abs().sum(-1).double().sum(-1)
 
 
 def frozen_parameters(dead: Sequence[Tensor], num_inputs: int, num_outputs: int) -> Tensor:

@@ -77,19 +77,14 @@ class StackedActorCritic:
         """
         result = []
         for layer in range(self.num_hidden):
-            bias, weight = self.views[f"{layer}.bias"][nets].unsqueeze(1), self.live_weight(layer)[nets]
-            x = torch.baddbmm(bias, x, weight, out=None if out is None else out[layer]).relu_()
+            x = self.preactivation(layer, x, nets, None if out is None else out[layer]).relu_()
             result.append(x)
         return result
 
-    def preactivations(self, x: Tensor, nets: slice) -> list[Tensor]:
-        """Pre-activations of every hidden layer, a list of [B, N, H]."""
-        result = []
-        for layer in range(self.num_hidden):
-            bias, weight = self.views[f"{layer}.bias"][nets].unsqueeze(1), self.live_weight(layer)[nets]
-            result.append(torch.baddbmm(bias, x, weight))
-            x = result[-1].relu()
-        return result
+    def preactivation(self, layer: int, x: Tensor, nets: slice = slice(None), out: Tensor | None = None) -> Tensor:
+        """Pre-activations [B, N, H] of one hidden layer from the activations before it (layer 0: the live inputs)."""
+        bias, weight = self.views[f"{layer}.bias"][nets].unsqueeze(1), self.live_weight(layer)[nets]
+        return torch.baddbmm(bias, x, weight, out=out)
 
     def outputs(self, last_hidden: Tensor, nets: slice = slice(None)) -> Tensor:
         """[B, N, output width] from the last activations [B, N, H]: an actor's action means, a critic's value first."""
@@ -166,13 +161,16 @@ class StackedHidden:
         self.parent, self.name = parent, NETS[net]
         self.nets = slice(net * parent.num_members, (net + 1) * parent.num_members)
 
-    def preactivations(self, x: Tensor) -> list[Tensor]:
-        """One [M, N, H] per hidden layer, from inputs [M, N, live inputs]."""
-        return self.parent.preactivations(x, self.nets)
+    @property
+    def num_hidden(self) -> int:
+        return self.parent.num_hidden
+
+    def preactivation(self, layer: int, x: Tensor) -> Tensor:
+        """[M, N, H] of one hidden layer, from what it sees, [M, N, D]."""
+        return self.parent.preactivation(layer, x, self.nets)
 
     def layer_parameters(self, layer: int) -> tuple[Tensor, Tensor]:
         """Incoming weights [M, H, inputs] and biases [M, H] of a hidden layer; after the last, of the output layer."""
-        views = self.parent.views
         views, columns = self.parent.views, slice(None)
         if layer == self.parent.num_hidden:
             columns = slice(self.parent.used_columns(self.name))

@@ -17,6 +17,7 @@ from lop.run.reader import read_run
 from lop.run.store import RUN_JSON, RunStore, folder_for
 from lop.run.trackers import WandbTracker
 from lop.run.versions import same_configuration, versions
+from lop.training.frictions import first_difference, member_frictions
 from lop.training.observer import Records
 
 #: settings that do not touch a run's numbers, or that only say where and how it computes
@@ -52,6 +53,7 @@ class Member:
         self.update = self._saved = 0
         self.error = ""
         self._closing: list[dict[str, Any]] = []
+        self._frictions = member_frictions(config, seed)
         self._checkpoint: Checkpoint | None = None
         self._versions: dict[str, Any] = {}
         self._store: RunStore | None = None
@@ -82,13 +84,18 @@ class Member:
             )
 
     def _check_configuration(self) -> None:
-        stored, current = read_run(self.folder).configuration, member_configuration(self.config, self.seed)
-        differences = same_configuration(stored, current, may_differ=MAY_DIFFER, may_grow=("total_steps",))
+        run, current = read_run(self.folder), member_configuration(self.config, self.seed)
+        differences = same_configuration(run.configuration, current, may_differ=MAY_DIFFER, may_grow=("total_steps",))
         if differences:
             more = f" and {len(differences) - MAX_NAMED} more" if len(differences) > MAX_NAMED else ""
             raise ConfigError(
                 f"{self.folder} holds a run of another configuration: {'; '.join(differences[:MAX_NAMED])}{more}; "
                 "set these back or give this run another name=..."
+            )
+        if changed := first_difference(run.info.get("frictions", []), self._frictions):
+            raise ConfigError(
+                f"{self.folder} holds a run with other frictions: {changed}; bring back the table that "
+                "env.frictions_file named or give this run another name=..."
             )
 
     def open(self) -> None:
@@ -96,6 +103,8 @@ class Member:
         self._owner = claim(self.folder)
         try:
             info = {"configuration": member_configuration(self.config, self.seed)}
+            if self._frictions:
+                info["frictions"] = self._frictions
             self._versions = versions(self.config.device)
             self._store = RunStore(
                 self.folder,

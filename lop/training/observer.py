@@ -16,7 +16,7 @@ from torch import Tensor
 
 from lop.envs import AntVector, Episode, TaskChange
 from lop.monitor import FiringBlocks, MarginMonitor, never
-from lop.monitor.weights import weight_magnitude
+from lop.monitor.weights import weight_magnitude, weight_norm
 from lop.nets import StackedActorCritic
 from lop.ppo.learner import STATISTICS
 from lop.ppo.rollout import Estimates, Rollout
@@ -180,7 +180,7 @@ class Observer:
     def _add_units_and_events(self, records: list[Records], gradients: dict[str, Tensor], update: int) -> None:
         report, m = self.monitors["actor"].report(), self.num_members
         names = ("margin", "lowest", "activity", "mean_abs_activation", "bias", "weight_norm")
-        norms = [torch.linalg.vector_norm(gradients[f"{i}.weight"][:m], dim=1) for i in range(self.net.num_hidden)]
+        norms = [weight_norm(gradients[f"{i}.weight"][:m].mT) for i in range(self.net.num_hidden)]
         grad_norms = torch.cat(norms, dim=1).cpu().numpy()
         for member, record in enumerate(records):
             if self.config.monitor.units:

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 
 from lop import variants
-from lop.envs import PUBLISHED_FRICTIONS, AntVector, TaskSchedule, load_friction_table
+from lop.envs import AntVector
 from lop.nets import StackedActorCritic
 from lop.ppo import Learner, LearnerSettings
 from lop.ppo.adam import FlatAdam
-from lop.run.config import ConfigError, SlipperyEnvSettings, TrainConfig
+from lop.run.config import TrainConfig
 from lop.run.streams import stream
+from lop.training.frictions import task_schedule
 from lop.training.observer import Observer
 from lop.variants import Variant, VariantContext
 
@@ -117,26 +118,6 @@ def make_environments(config: TrainConfig, seeds: list[int]) -> AntVector:
         tasks=task_schedule(config, seeds),
         friction=1.0 if env.friction is None else env.friction,
     )
-
-
-def task_schedule(config: TrainConfig, seeds: list[int]) -> TaskSchedule | None:
-    """The tasks of SlipperyAnt, None for Ant; ConfigError where a friction table does not reach."""
-    env = config.env
-    if not isinstance(env, SlipperyEnvSettings):
-        return None
-    try:
-        file = PUBLISHED_FRICTIONS if env.frictions_file == "published" else env.frictions_file
-        schedule = TaskSchedule(
-            task_steps=int(env.task_steps),
-            low=env.friction_low,
-            high=env.friction_high,
-            clock=config.departures.task_clock,
-            table=None if file is None else load_friction_table(file),
-        )
-        schedule.check(seeds, config.num_updates * config.ppo.steps_per_update, config.num_envs)
-    except ValueError as error:
-        raise ConfigError(f"env.frictions_file={env.frictions_file}: {error}") from error
-    return schedule
 
 
 def all_finite(population: Population) -> list[bool]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
+import os
 
 import torch
 
-from lop.run.settings import ConfigError
+from lop.run.settings import ConfigError, TrainConfig
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+FLOAT_BYTES = 4
+VECTORS = 5  # as long as the parameters: they, their gradient, Adam's two moments, a copy for the weight change
 
 
 def prepare_process(device: str) -> None:
@@ -23,6 +27,34 @@ def prepare_process(device: str) -> None:
     index = int(device.partition(":")[2] or 0)
     if device.startswith("cuda") and index >= torch.cuda.device_count():
         raise ConfigError(f"device={device}: this machine has {torch.cuda.device_count()} CUDA devices, use device=cpu")
+
+
+def check_memory(config: TrainConfig) -> None:
+    """ConfigError for a population that this machine could not hold even if it were alone."""
+    there = memory_bytes(config.device)
+    if there is not None and least_bytes(config) > there:
+        raise ConfigError(
+            f"ppo.hidden_sizes={list(config.ppo.hidden_sizes)} for {len(config.seeds)} seed(s) needs at least "
+            f"{least_bytes(config) / 1e9:,.1f} GB, {config.device} has {there / 1e9:,.1f}: use smaller networks or fewer seeds"
+        )
+
+
+def least_bytes(config: TrainConfig) -> int:
+    """What the parameters and one rollout's activations of all members take; more is needed."""
+    hidden = list(config.ppo.hidden_sizes)
+    weights = sum(a * b for a, b in itertools.pairwise(hidden))
+    activations = 2 * config.ppo.steps_per_update * sum(hidden)
+    return len(config.seeds) * FLOAT_BYTES * (2 * VECTORS * weights + activations)
+
+
+def memory_bytes(device: str) -> int | None:
+    """Memory of the CPU's machine or of a GPU; None if it cannot be told."""
+    if device.startswith("cuda"):
+        return torch.cuda.mem_get_info(device)[1]
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):
+        return None
 
 
 def _keep_large_blocks() -> None:

@@ -15,13 +15,10 @@ class StackedMLP:
     def __init__(self, weights: list[torch.Tensor], biases: list[torch.Tensor]):
         self.weights, self.biases = weights, biases
 
-    def preactivations(self, x):
-        result = []
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            z = torch.baddbmm(bias.unsqueeze(1), x, weight.mT)
-            result.append(z)
-            x = z.relu()
-        return result
+        self.num_hidden = len(weights) - 1
+
+    def preactivation(self, layer, x):
+        return torch.baddbmm(self.biases[layer].unsqueeze(1), x, self.weights[layer].mT)
 
     def layer_parameters(self, layer):
         return self.weights[layer], self.biases[layer]

@@ -117,6 +117,25 @@ def test_the_published_table_has_seeds_below_100(refused):
     refused(CONFIGURATION, text, "preset=reference", "seeds=99,100", env="sant")
 
 
+def test_a_friction_table_that_changed_since_the_run_began(here, capsys, lop_train):
+    (here / "table.json").write_text(json.dumps([[0.1] * 9]))
+    words = lop_train.words("sant", "std", "env.frictions_file=table.json")
+    assert main(words) == 0
+    (here / "table.json").write_text(json.dumps([[0.1, 0.7, *[0.1] * 7]]))
+    before = files(here)
+    capsys.readouterr()
+    assert main(words) == CONFIGURATION
+    assert (
+        "a run with other frictions: task 1 had friction 0.1, now 0.7; bring back the table" in capsys.readouterr().err
+    )
+    assert files(here) == before
+
+
+def test_networks_that_no_machine_holds(refused):
+    widths = ",".join(["65536"] * 9)
+    refused(CONFIGURATION, "for 10 seed(s) needs at least 13,", f"ppo.hidden_sizes=[{widths}]", "seeds=0-9")
+
+
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
 def test_a_gpu_that_is_not_there(refused):
     refused(CONFIGURATION, "device=cuda: this machine has 0 CUDA devices, use device=cpu", "device=cuda")
