@@ -6,13 +6,14 @@ margins, dormancy, ranks, weights and events.
 
 from lop.monitor.activations import CRELU, RELU, Activation, above, between, leaky, saturating
 from lop.monitor.buffer import ObservationBuffer
+from lop.monitor.curvature import Curvature, surrogate
 from lop.monitor.events import Event
 from lop.monitor.firing import FiringBlocks
 from lop.monitor.layers import Layer, LayerInfo, Probed
 from lop.monitor.measurement import Measurement, measure
 from lop.monitor.module_probe import ModuleProbe
 from lop.monitor.monitor import MarginMonitor, Report
-from lop.monitor.schedule import always, every, log_spaced, never
+from lop.monitor.schedule import always, any_of, at_tasks, calls, every, log_spaced, never
 from lop.monitor.stacked import StackedProbe
 from lop.monitor.tasks import Task
 
@@ -20,6 +21,7 @@ __all__ = [
     "CRELU",
     "RELU",
     "Activation",
+    "Curvature",
     "Event",
     "FiringBlocks",
     "Layer",
@@ -34,11 +36,15 @@ __all__ = [
     "Task",
     "above",
     "always",
+    "any_of",
+    "at_tasks",
     "between",
+    "calls",
     "every",
     "leaky",
     "log_spaced",
     "measure",
     "never",
     "saturating",
+    "surrogate",
 ]

@@ -22,6 +22,7 @@ class Row(NamedTuple):
 LAYER, NETWORK, UNIT = "layer", "network", "unit"
 KUMAR, SOKAR = "Kumar et al. 2020, 2010.14498", "Sokar et al. 2023, 2302.12902"
 REFERENCE = "Dohare et al. 2024, Nature 632:768"
+HE, GARG = "He et al. 2025, 2509.22335", "Garg & Roy 2023, 2307.05831"
 GRAMA, KFAC = "2505.24061", "Martens & Grosse 2015, 1503.05671"
 
 GLOSSARY: tuple[Row, ...] = (
@@ -62,6 +63,19 @@ GLOSSARY: tuple[Row, ...] = (
     Row("gradient_norms", LAYER, "gradient", "mean over units of ‖∂L/∂w_j‖; with loss="),
     Row("kfac_input_rank", LAYER, "rank", "effective rank of E[x xᵀ], x the layer's inputs; with loss=", KFAC),
     Row("kfac_gradient_rank", LAYER, "rank", "effective rank of E[g gᵀ], g = ∂L/∂z; with loss=", KFAC),
+    Row(
+        "ggn_epsilon_rank",
+        NETWORK,
+        "fraction",
+        "#{∣λ∣ > ε}/P of the GGN E[Jᵀ ∇²ℓ J], ε = 0.1, P the trainable parameters; of frozen parameters λ = 0; with loss=",
+        HE,
+    ),
+    Row("ggn_epsilon_rank_error", NETWORK, "fraction", "standard error of the same; 0: all eigenvalues were counted"),
+    Row("hessian_epsilon_rank", NETWORK, "fraction", "#{∣λ∣ > ε}/P of the Hessian of the loss; with loss=", HE),
+    Row(
+        "hessian_epsilon_rank_error", NETWORK, "fraction", "standard error of the same; 0: all eigenvalues were counted"
+    ),
+    Row("input_curvature", NETWORK, "loss²/input⁴", "E_x Tr(H_x²), H_x = ∂²ℓ/∂x² of one input; with loss=", GARG),
     Row(
         "margin/will_die_counts",
         LAYER,

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from lop.monitor import dormancy
-from lop.monitor.guard import untouched
+from lop.monitor.curvature.running import Loss, differentiable, value_of
 from lop.monitor.layers import LayerInfo
-from lop.monitor.measurement import TAUS
+from lop.monitor.measurement import TAUS, Measurement, to_host
 from lop.monitor.module_probe import ModuleProbe
 from lop.monitor.ranks import covariance_effective_rank, singular_values
 from lop.monitor.tags import Tag
 from lop.monitor.trace import Record, Trace
 from lop.monitor.weights import weight_norm
 
-Loss = Callable[[], Tensor]
 Table = dict[str, Tensor]
 
 
@@ -30,17 +29,24 @@ def gradient_tables(probe: ModuleProbe, loss: Loss, layers: Sequence[LayerInfo])
     """
     trace = Trace(probe.module, probe.rules, with_gradients=True, only_inside=True)
     named = {name: p for name, p in probe.module.named_parameters() if p.requires_grad}
-    with untouched(probe.module), torch.enable_grad():
+    with differentiable(probe.module):
         with trace.running():
-            value = loss()
-        if not isinstance(value, Tensor) or value.numel() != 1 or not value.requires_grad:
-            raise ValueError("loss() must return a scalar tensor that depends on the watched module's parameters")
-        found = torch.autograd.grad(value.sum(), list(named.values()), allow_unused=True)
+            value = value_of(loss)
+        found = torch.autograd.grad(value, list(named.values()), allow_unused=True)
     gradients = {name: g for name, g in zip(named, found, strict=True) if g is not None}
     groups = probe.grouped(trace)
     by_place = {probe.place(records): records for records in groups}
     with torch.no_grad():
         return [_table(probe, by_place.get(info[:2] + info[3:], []), gradients, probe.module) for info in layers]
+
+
+def add_gradients(measurement: Measurement, probe: ModuleProbe, loss: Loss, layers: Sequence[LayerInfo]) -> None:
+    """Put gradient_tables into a measurement of the same layers, in one transfer."""
+    tables = gradient_tables(probe, loss, layers)
+    moved = to_host([table for pair in tables for table in pair], torch.Size())
+    for index, (units, scalars) in enumerate(zip(moved[::2], moved[1::2], strict=True)):
+        measurement.units[index] |= {name: value.numpy() for name, value in units.items()}
+        measurement.scalars |= {f"{name}/layer_{index}": value.numpy() for name, value in scalars.items()}
 
 
 def _table(

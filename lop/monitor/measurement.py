@@ -52,11 +52,10 @@ def measure(
     *tables, magnitudes, rest = to_host([*tables, magnitudes, extra or {}], lead)
     found = _on_host(layers, tables, epsilon)
     scalars = {f"{name}/layer_{i}": value for i, layer in enumerate(found) for name, value in layer.scalars.items()}
-    scalars |= {f"{weights_name}/layer_{i}": value for i, value in magnitudes.items()}
-    scalars |= rest | _whole_network(probed, [layer.dead for layer in found])
-    table = torch.stack(list(scalars.values()), -1).double().numpy()
-    units = [{name: value.numpy() for name, value in layer.units.items()} for layer in found]
-    return Measurement({key: table[..., i] for i, key in enumerate(scalars)}, units)
+    whole = {f"{weights_name}/layer_{i}": value for i, value in magnitudes.items()}
+    whole |= rest | _whole_network(probed, [layer.dead for layer in found])
+    scalars |= {name: value.double().numpy() for name, value in whole.items()}
+    return Measurement(scalars, [layer.units for layer in found])
 
 
 def to_host(tables: Sequence[Named], lead: torch.Size) -> list[Named]:
@@ -100,8 +99,8 @@ def _finite_units(h: Tensor, margin: Tensor, lowest: Tensor) -> Tensor:
 class OfLayer(NamedTuple):
     """What the host makes of one layer: per-unit arrays [*lead, H], scalars [*lead], which units are dead [*lead, H]."""
 
-    units: Named
-    scalars: Named
+    units: dict[str, np.ndarray]
+    scalars: dict[str, np.ndarray]
     dead: Tensor
 
 
@@ -115,17 +114,19 @@ def _on_host(layers: Sequence[Layer], tables: Sequence[Named], epsilon: float) -
     for members in kinds.values():
         joined = {name: torch.stack([tables[i][name] for i in members]) for name in tables[members[0]]}
         units, scalars, dead = _of_one_kind(layers[members[0]], joined, epsilon)
+        of_units = {name: value.numpy() for name, value in units.items()}
+        of_layers = torch.stack(list(scalars.values())).double().numpy()
         for place, index in enumerate(members):
-            found[index] = OfLayer(_each(units, place), _each(scalars, place), dead[place])
+            mine = {name: value[place] for name, value in of_units.items()}
+            found[index] = OfLayer(mine, dict(zip(scalars, of_layers[:, place], strict=True)), dead[place])
     return [found[index] for index in range(len(layers))]
 
 
-def _each(table: Named, place: int) -> Named:
-    return {name: value[place] for name, value in table.items()}
+def _of_one_kind(layer: Layer, table: Named, epsilon: float) -> tuple[Named, Named, Tensor]:
+    """Units, scalars and dead units of L layers that differ in their numbers alone.
 
-
-def _of_one_kind(layer: Layer, table: Named, epsilon: float) -> OfLayer:
-    """_on_host for L layers that differ in their numbers alone: `table` [L, *lead, ...], `layer` one of them."""
+    layer: one of them; table: tensors [L, *lead, ...].
+    """
     num_samples = layer.z.shape[-2]
     kinds = margins.classify(table["margin"], table["lowest_drive"], epsilon, layer.activation.can_die)
     units = {
@@ -146,7 +147,7 @@ def _of_one_kind(layer: Layer, table: Named, epsilon: float) -> OfLayer:
     if "radius" in table:
         out = margins.out_of_bounds(table["mean_z"], table["weight_norm"], table["radius"])
         scalars["margin/out_of_bounds_counts"] = out.sum(-1)
-    return OfLayer(units, scalars, kinds.dead)
+    return units, scalars, kinds.dead
 
 
 def _margin_scalars(units: Named, kinds: margins.UnitClasses, dead_points: Tensor, num_samples: int) -> Named:

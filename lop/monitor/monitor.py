@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from lop.monitor.curvature.measure import Curvature, curvature_scalars
+from lop.monitor.curvature.running import Loss
 from lop.monitor.events import Event, crossings, events, latest_finite
-from lop.monitor.gradients import Loss, gradient_tables
+from lop.monitor.gradients import add_gradients
 from lop.monitor.inputs import InputWindow
 from lop.monitor.layers import LayerInfo, Probed
-from lop.monitor.measurement import Measurement, measure, to_host
+from lop.monitor.measurement import Measurement, measure
 from lop.monitor.module_probe import ModuleProbe
-from lop.monitor.schedule import Schedule, every
+from lop.monitor.schedule import Clock, Due, always, every, is_due, never
 from lop.monitor.select import selected
 from lop.monitor.stacked import StackedProbe, is_stacked
 from lop.monitor.tasks import Task, TaskLog
@@ -32,6 +34,8 @@ from lop.monitor.trace import Rules
 from lop.monitor.weights import weight_change
 
 Metrics = dict[str, float]
+OF_LOSS = ("gradients", "curvature")
+"""The groups that need compute(loss=...)."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,12 @@ class MarginMonitor:
     layers: which layers, by number, by path of the activation or of the weights before it; None: all.
     members: M, or None for a single network. prefix: put before every key, for instance "critic/".
     weights_name: key of the weight magnitudes; by default `pol_weights`, or `val_weights` for the prefix "critic/".
-    ranks: a schedule, or every how many steps. rules, forward: see ModuleProbe.
+    ranks, weights, gradients, curvature: when to compute each group, a schedule or every how many steps. weights is the
+    weight change, for which a copy of all weights is kept; gradients and curvature need compute(loss=...), and only such
+    calls count for their schedules; curvature may be a Curvature, which also has its settings. rules, forward: see
+    ModuleProbe.
     predictive: also what the weights of the last compute() do on the present observations, that is which units the data
-    alone has moved away from (nn.Module only; keeps a copy of the network).
+    alone has moved away from (keeps a copy of the network).
     check_finite: refuse NaN or infinite observations; False: count the units that they reach as non-finite.
     Build it when the weights are initialised: the first weight change is counted from the weights of that moment.
     """
@@ -75,7 +82,10 @@ class MarginMonitor:
         prefix: str = "",
         *,
         weights_name: str | None = None,
-        ranks: Schedule | int = 10_000,
+        ranks: Due = 10_000,
+        weights: Due = always,
+        gradients: Due = always,
+        curvature: Curvature | Due = never,
         rules: Rules | None = None,
         forward: Callable[..., object] | None = None,
         predictive: bool = False,
@@ -87,16 +97,19 @@ class MarginMonitor:
         self.members = self.probe.members
         self.epsilon, self.prefix, self.check_finite = epsilon, prefix, check_finite
         self.weights_name = weights_name or ("val_weights" if prefix == "critic/" else prefix + "pol_weights")
-        self.ranks_due = every(ranks) if isinstance(ranks, int) else ranks
+        self.curvature = curvature if isinstance(curvature, Curvature) else Curvature(curvature)
+        self._due = {"ranks": ranks, "weights": weights, "gradients": gradients, "curvature": self.curvature.due}
+        self._due = {group: every(due) if isinstance(due, int) else due for group, due in self._due.items()}
         self.inputs = InputWindow(buffer_size, self.members)
         self.layers: list[LayerInfo] = []
         self._wanted = layers
-        self._last_step: int | None = None
+        self._clock: Clock | None = None
+        self._loss_clock: Clock | None = None
         self._margins: list[np.ndarray] | None = None
-        self._matrices = self._copied_matrices()
+        self._matrices = [] if weights is never else _copies(self.probe.matrices())
         self._report: Report | None = None
         self._predictive, self._kept = predictive, None
-        self._tasks, self._at_change = TaskLog(), None
+        self._tasks = TaskLog(self.members, self._margins_of)
 
     def observe(self, *args: object, **kwargs: object) -> None:
         """Append what the network was called with: tensors or arrays, also nested in dicts, lists and tuples.
@@ -105,42 +118,70 @@ class MarginMonitor:
         is the member, [M, k, ...]; [M, D] is one observation of each.
         """
         self.inputs.extend(args, kwargs, self.probe.reference(), self.check_finite)
-        if self._at_change is not None and self.inputs.count == self.inputs.size:
-            self._finish_change()
+        if self._tasks.waiting and self.inputs.count == self.inputs.size:
+            self._tasks.take_start()
 
     def window(self) -> object:
         """The first input that compute would use: [N, ...], or [M, N, ...] with members, in time order."""
         return self.inputs.arguments()[0][0]
 
     def compute(
-        self, step: int | None = None, ranks: bool | None = None, loss: Loss | None = None
+        self,
+        step: int | None = None,
+        ranks: bool | None = None,
+        loss: Loss | None = None,
+        *,
+        weights: bool | None = None,
+        gradients: bool | None = None,
+        curvature: bool | None = None,
     ) -> Metrics | list[Metrics]:
         """All metrics of the present weights on the last observations, by the keys of the glossary.
 
-        step: for the schedules; None: one more than the last. ranks: whether to compute them; None: when scheduled.
+        step: for the schedules; None: one more than the last. ranks, weights, gradients, curvature: whether to compute
+        that group now; None: when scheduled.
         loss: a function without arguments that runs the watched module and returns a scalar; adds GraMa, gradient norms
-        and the KFAC factors' ranks (nn.Module without members only).
-        Returns a dict of Python floats, with members=M a list of M of them. Deaths, revivals and the weight change are
-        those since the last call.
+        and the KFAC factors' ranks, and the curvature when due (nn.Module without members only).
+        Returns a dict of Python floats, with members=M a list of M of them. Deaths and revivals are those since the last
+        call, the weight change that since it was last computed.
         """
-        previous = self._last_step
-        step = step if step is not None else (0 if previous is None else previous + 1)
-        ranks = self.ranks_due(previous, step) if ranks is None else ranks
+        now = self._now(step)
+        wanted = {"ranks": ranks, "weights": weights, "gradients": gradients, "curvature": curvature}
+        due = self._groups_due(now, wanted, loss)
         args, kwargs = self.inputs.arguments(self.probe.reference().device)
         probed = self._probed(self.probe, args, kwargs)
-        matrices = self.probe.matrices()
-        extra = {"weight_change": weight_change(self._matrices, matrices)} if matrices else {}
-        measurement = self._measured(probed, ranks, extra)
+        matrices = self.probe.matrices() if "weights" in due else []
+        extra = {"weight_change": weight_change(self._matrices, matrices)} if matrices and self._matrices else {}
+        measurement = self._measured(probed, "ranks" in due, extra)
+        self.layers = [layer.info for layer in probed.layers]
+        if loss is not None:
+            self._add_loss(measurement, loss, due)
+            self._loss_clock = now
         if self._predictive:
             self._add_predictions(measurement, args, kwargs)
-        self.layers = [layer.info for layer in probed.layers]
-        self._matrices, self._last_step = self._copied_matrices(), step
-        if loss is not None:
-            self._add_gradients(measurement, loss)
+        self._clock, self._matrices = now, _copies(matrices) if "weights" in due else self._matrices
         happened = self._record_events(measurement)
-        self._follow_task(happened)
+        self._tasks.take_start()
+        self._tasks.count(happened)
         self._report = Report(measurement.units, happened[0] if self.members is None else happened, self.layers)
         return self._keyed(measurement)
+
+    def _now(self, step: int | None) -> Clock:
+        last = self._clock or Clock(-1, -1)
+        return Clock(last.step + 1 if step is None else step, last.call + 1, self._tasks.begun)
+
+    def _groups_due(self, now: Clock, wanted: dict[str, bool | None], loss: Loss | None) -> set[str]:
+        """The groups to compute at this moment. Errors: ValueError for a group that cannot be computed."""
+        asked = [group for group in OF_LOSS if wanted[group]]
+        if loss is None and asked:
+            raise ValueError(
+                f"compute({asked[0]}=True) needs loss=, a function without arguments that runs the network"
+            )
+        if loss is not None and (not isinstance(self.probe, ModuleProbe) or self.members is not None):
+            raise ValueError("compute(loss=...) needs a single nn.Module")
+        possible = {group: due for group, due in self._due.items() if group not in OF_LOSS or loss is not None}
+        before = {group: self._loss_clock if group in OF_LOSS else self._clock for group in possible}
+        scheduled = {group for group, due in possible.items() if is_due(due, before[group], now)}
+        return {group for group in possible if wanted[group] or (wanted[group] is None and group in scheduled)}
 
     def measure(self, *args: object, network: Any = None, ranks: bool = True) -> Metrics | list[Metrics]:
         """Metrics of a network (None: the watched one) on given inputs; the monitor's own state takes no part.
@@ -150,40 +191,29 @@ class MarginMonitor:
         probe = self.probe if network is None else self._probe_like(network)
         return self._keyed(self._measured(self._probed(probe, args, {}), ranks, {}))
 
-    def task(self, name: str) -> Task | None:
+    def task(self, name: str) -> Task | list[Task] | None:
         """Begin a task, from the next observation on; returns the one that this ends, with its summary().
 
         The present weights are kept until the window is full of the new task (or until the next compute), so that
-        `killed_by_change` compares the same weights on both tasks. Single nn.Module only.
+        `killed_by_change` compares the same weights on both tasks. With members=M all begin it together, and a list of
+        M tasks is returned.
         """
-        if not isinstance(self.probe, ModuleProbe) or self.members is not None:
-            raise ValueError("task() needs a single nn.Module")
-        self._follow_task([[]])
+        if self._tasks.waiting and self.inputs.count:
+            self._tasks.take_start()
         now = self._margins_of(self.probe) if self.inputs.count else None
-        self._at_change = self.probe.of(copy.deepcopy(self.probe.module))
+        ended = self._tasks.begin(name, now, self._copy())
         self.inputs.clear()
-        return self._tasks.begin(name, now)
+        if not ended:
+            return None
+        return ended[0] if self.members is None else ended
 
-    def _follow_task(self, happened: list[list[Event]]) -> None:
-        if self._at_change is not None and self.inputs.count:
-            self._finish_change()
-        if self._tasks.running is not None:
-            self._tasks.running.count(happened[0])
-
-    def _finish_change(self) -> None:
-        probe, self._at_change = self._at_change, None
-        if probe is not None and self._tasks.running is not None:
-            self._tasks.running.start_margins = self._margins_of(probe)
-
-    def _margins_of(self, probe: ModuleProbe) -> list[np.ndarray]:
+    def _margins_of(self, probe: ModuleProbe | StackedProbe) -> list[np.ndarray]:
         args, kwargs = self.inputs.arguments(self.probe.reference().device)
         units = self._measured(self._probed(probe, args, kwargs), False, {}).units
         return [layer["margin"] for layer in units]
 
     def _add_predictions(self, measurement: Measurement, args: tuple, kwargs: dict) -> None:
         """Margins of the weights of the last compute on the present inputs; then keep the present weights."""
-        if not isinstance(self.probe, ModuleProbe):
-            raise ValueError("predictive=True needs an nn.Module")
         if self._kept is not None and self._margins is not None:
             old = self._measured(self._probed(self._kept, args, kwargs), False, {}).units
             for index, (layer, known) in enumerate(zip(old, self._margins, strict=True)):
@@ -191,7 +221,12 @@ class MarginMonitor:
                 counts = ((known > 0) & (layer["margin"] <= 0)).sum(-1)
                 measurement.units[index]["predictive_margin"] = layer["margin"]
                 measurement.scalars[f"margin/will_die_counts/layer_{index}"] = counts.astype(np.float64)
-        self._kept = self.probe.of(copy.deepcopy(self.probe.module))
+        self._kept = self._copy()
+
+    def _copy(self) -> ModuleProbe | StackedProbe:
+        """A probe of a copy of the network as it is now."""
+        own = self.probe
+        return self._probe_like(copy.deepcopy(own.network if isinstance(own, StackedProbe) else own.module))
 
     def _probe_like(self, network: Any) -> ModuleProbe | StackedProbe:
         own = self.probe
@@ -215,17 +250,13 @@ class MarginMonitor:
             return columns
         return [{key: column[m] for key, column in columns.items()} for m in range(self.members)]
 
-    def _add_gradients(self, measurement: Measurement, loss: Loss) -> None:
-        if not isinstance(self.probe, ModuleProbe) or self.members is not None:
-            raise ValueError("compute(loss=...) needs a single nn.Module")
-        tables = gradient_tables(self.probe, loss, self.layers)
-        moved = to_host([table for pair in tables for table in pair], torch.Size())
-        for index, (units, scalars) in enumerate(zip(moved[::2], moved[1::2], strict=True)):
-            measurement.units[index] |= {name: value.numpy() for name, value in units.items()}
-            measurement.scalars |= {f"{name}/layer_{index}": value.numpy() for name, value in scalars.items()}
-
-    def _copied_matrices(self) -> list[Tensor]:
-        return [matrix.detach().clone() for matrix in self.probe.matrices()]
+    def _add_loss(self, measurement: Measurement, loss: Loss, due: set[str]) -> None:
+        """Put what only a loss can tell into the measurement."""
+        if "gradients" in due:
+            add_gradients(measurement, self.probe, loss, self.layers)
+        if "curvature" in due:
+            found = curvature_scalars(self.probe.module, loss, self.curvature)
+            measurement.scalars |= {name: np.float64(value) for name, value in found.items()}
 
     def _record_events(self, measurement: Measurement) -> list[list[Event]]:
         """Each member's events since the last compute; their numbers become scalars of the measurement."""
@@ -252,8 +283,12 @@ class MarginMonitor:
         return self._report
 
     def member_state(self, member: int = 0) -> dict[str, np.ndarray]:
-        """What later numbers of a member depend on: its observations, last margins, last weights, last step."""
-        state = {"last_step": np.array(-1 if self._last_step is None else self._last_step)}
+        """What later numbers of a member depend on: its observations, last margins, last weights, when it last
+        computed."""
+        state = {"last_step": np.array(-1 if self._clock is None else self._clock.step)}
+        state["last_call"] = np.array(-1 if self._clock is None else self._clock.call)
+        if self._loss_clock is not None:
+            state["last_loss"] = np.array(self._loss_clock[:2])
         state |= {f"window.{name}": value for name, value in self.inputs.member_state(member).items()}
         state |= {f"margin.{i}": margins[member].copy() for i, margins in enumerate(self._margins or [])}
         at = ... if self.members is None else member
@@ -263,12 +298,14 @@ class MarginMonitor:
     def load_member_state(self, member: int, state: dict[str, np.ndarray]) -> None:
         """Continue one member from a saved state, also one saved in a population of another size."""
         last_step = int(state["last_step"])
-        self._last_step = None if last_step < 0 else last_step
+        self._clock = None if last_step < 0 else Clock(last_step, int(state.get("last_call", 0)))
+        if "last_loss" in state:
+            self._loss_clock = Clock(*state["last_loss"].tolist())
         windows = {key.removeprefix("window."): value for key, value in state.items() if key.startswith("window.")}
         self.inputs.load_member_state(member, windows, self.probe.reference())
         self._load_margins(member, _numbered(state, "margin."))
         at = ... if self.members is None else member
-        for matrix, saved in zip(self._matrices, _numbered(state, "weight."), strict=True):
+        for matrix, saved in zip(self._matrices, _numbered(state, "weight."), strict=bool(self._matrices)):
             matrix[at] = torch.from_numpy(np.array(saved)).to(matrix)
 
     def _load_margins(self, member: int, saved: list[np.ndarray]) -> None:
@@ -276,6 +313,10 @@ class MarginMonitor:
             self._margins = [np.full((self.members or 1, len(margins)), np.nan) for margins in saved]
         for kept, margins in zip(self._margins or [], saved, strict=bool(saved)):
             kept[member] = margins
+
+
+def _copies(matrices: list[Tensor]) -> list[Tensor]:
+    return [matrix.detach().clone() for matrix in matrices]
 
 
 def _probe(

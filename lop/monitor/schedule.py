@@ -1,11 +1,45 @@
-"""When to compute: small schedules over steps or calls, without hidden state."""
+"""When to compute: small schedules over steps, calls or tasks, without hidden state.
+
+    MarginMonitor(net, ranks=10_000, gradients=calls(every(10)), curvature=any_of(at_tasks, log_spaced(3)))
+
+By hand: compute(step, ranks=True), whatever the schedule says.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
 
 Schedule = Callable[[int | None, int], bool]
 """due(previous, now): whether something is due at `now` when it was last asked at `previous` (None: never)."""
+
+
+class Clock(NamedTuple):
+    """A moment of a monitor: the step of a computation, how many computations and how many tasks came before it."""
+
+    step: int
+    call: int = 0
+    task: int = 0
+
+
+@dataclass(frozen=True)
+class Clocked:
+    """A schedule that sees more than steps: due(previous, now) on clocks."""
+
+    due: Callable[[Clock | None, Clock], bool]
+
+
+Due = Schedule | Clocked | int
+"""What a monitor takes as a schedule; an integer is every how many steps."""
+
+
+def is_due(schedule: Due, previous: Clock | None, now: Clock) -> bool:
+    """Whether any kind of schedule is due at `now` when it was last asked at `previous` (None: never)."""
+    if isinstance(schedule, Clocked):
+        return schedule.due(previous, now)
+    schedule = every(schedule) if isinstance(schedule, int) else schedule
+    return schedule(None if previous is None else previous.step, now.step)
 
 
 def every(interval: int) -> Schedule:
@@ -34,3 +68,18 @@ def always(previous: int | None, now: int) -> bool:
 def never(previous: int | None, now: int) -> bool:
     """Never by itself: by hand only."""
     return False
+
+
+def calls(schedule: Schedule | int) -> Clocked:
+    """The same schedule over computations, 0, 1, 2, ..., in place of steps; calls(10): every tenth computation."""
+    schedule = every(schedule) if isinstance(schedule, int) else schedule
+    return Clocked(lambda previous, now: schedule(None if previous is None else previous.call, now.call))
+
+
+at_tasks = Clocked(lambda previous, now: previous is None or now.task > previous.task)
+"""Due in the first computation of all, and in the first one after each monitor.task(name)."""
+
+
+def any_of(*schedules: Due) -> Clocked:
+    """Due when one of them is."""
+    return Clocked(lambda previous, now: any(is_due(schedule, previous, now) for schedule in schedules))

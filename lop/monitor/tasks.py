@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from lop.monitor.events import Event
+from lop.monitor.module_probe import ModuleProbe
+from lop.monitor.stacked import StackedProbe
+
+Probe = ModuleProbe | StackedProbe
 
 
 @dataclass
@@ -50,20 +54,45 @@ class Task:
         return row
 
 
-@dataclass
 class TaskLog:
-    """The tasks of one monitor, in order; the last one is running."""
+    """The running task of each member, and the weights of its beginning until its first window is full.
 
-    tasks: list[Task] = field(default_factory=list)
+    members: M, or None for a single network. margins_of: margins of a probe on the present window, per layer [H] or
+    [M, H].
+    """
+
+    def __init__(self, members: int | None, margins_of: Callable[[Probe], list[np.ndarray]]):
+        self.members, self.margins_of = members, margins_of
+        self.begun = 0
+        self.running: list[Task] = []
+        self._at_change: Probe | None = None
+
+    def begin(self, name: str, now: list[np.ndarray] | None, kept: Probe) -> list[Task]:
+        """Start a task in every member; returns those it ends. now: margins of the present weights on the window."""
+        ended, count = self.running, self.members or 1
+        for member, task in enumerate(ended):
+            task.end_margins = self._of(now, member)
+        self.running = [Task(name, before_margins=self._of(now, member)) for member in range(count)]
+        self.begun, self._at_change = self.begun + 1, kept
+        return ended
 
     @property
-    def running(self) -> Task | None:
-        return self.tasks[-1] if self.tasks else None
+    def waiting(self) -> bool:
+        """Whether the margins at the task's start are still to be taken."""
+        return self._at_change is not None
 
-    def begin(self, name: str, margins_now: list[np.ndarray] | None) -> Task | None:
-        """Start a task and return the one it ends; margins_now: of the present weights on the observations so far."""
-        ended = self.running
-        if ended is not None:
-            ended.end_margins = margins_now
-        self.tasks.append(Task(name, before_margins=margins_now))
-        return ended
+    def take_start(self) -> None:
+        """The margins at the task's start: the weights of its beginning on the present window."""
+        if self._at_change is not None:
+            margins, self._at_change = self.margins_of(self._at_change), None
+            for member, task in enumerate(self.running):
+                task.start_margins = self._of(margins, member)
+
+    def count(self, happened: Sequence[Sequence[Event]]) -> None:
+        for task, events in zip(self.running, happened, strict=False):
+            task.count(events)
+
+    def _of(self, margins: list[np.ndarray] | None, member: int) -> list[np.ndarray] | None:
+        if margins is None or self.members is None:
+            return margins
+        return [layer[member] for layer in margins]

@@ -19,7 +19,9 @@ def everything():
             if task := monitor.task(name):
                 keys |= task.summary().keys()
             monitor.observe(torch.randn(20, 4))
-            keys |= monitor.compute(ranks=True, loss=lambda: net(torch.ones(3, 4)).sum()).keys()
+            keys |= monitor.compute(
+                ranks=True, curvature=True, loss=lambda: net(torch.ones(3, 4)).square().sum()
+            ).keys()
             units |= {key for layer in monitor.report().units for key in layer}
     blocks = FiringBlocks([4], block=2)
     blocks.add([torch.ones(1, 2, 4)])

@@ -75,6 +75,46 @@ def test_predictive_margins_are_those_of_the_last_weights_on_the_present_inputs(
     assert row["margin/deaths/layer_0"] == 0
 
 
-def test_tasks_need_a_single_module(make_stacked):
-    with pytest.raises(ValueError, match="needs a single"):
-        MarginMonitor(make_stacked(1, [3, 4, 1])).task("a")
+def test_a_population_has_the_tasks_and_predictions_of_its_members_alone(make_stacked, normals):
+    """Three stacked members, then each of them as a monitor of its own."""
+    net, windows = make_stacked(3, [4, 8, 8, 2]), [normals(3, 6, 4, seed=i) - 1.5 * i for i in range(4)]
+
+    def run(net, inputs):
+        monitor, rows = MarginMonitor(net, buffer_size=6, predictive=True), []
+        for step, x in enumerate(inputs):
+            if step % 2 == 0:
+                ended = monitor.task(str(step))
+            monitor.observe(x)
+            with torch.no_grad():
+                net.biases[0] -= 0.2
+            rows.append((monitor.compute(step), monitor.report().units[0].get("predictive_margin")))
+        return rows, monitor.task("end"), ended
+
+    alone = [run(net.take(slice(m, m + 1)), [x[m : m + 1] for x in windows]) for m in range(3)]
+    together = run(net.take(slice(0, 3)), windows)
+    for m, (rows, last, ended) in enumerate(alone):
+        assert [row[m] for row, _ in together[0]] == [row[0] for row, _ in rows]
+        assert together[0][3][1][m].tolist() == rows[3][1][0].tolist()
+        assert together[1][m].summary() == last[0].summary()
+        assert together[2][m].summary() == ended[0].summary()
+        assert together[1][m].name == "2"
+    assert any(row.get("margin/will_die_counts/layer_0", 0) > 0 for rows, _ in together[0] for row in rows)
+    assert any(row["task/killed_by_change_counts/layer_0"] > 0 for row in (task.summary() for task in together[1]))
+
+
+def test_a_module_of_members_has_tasks_too(normals):
+    class Population(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(normals(2, 3, 4))
+
+        def forward(self, x):
+            return torch.bmm(x, self.w).relu()
+
+    monitor = MarginMonitor(Population(), members=2, predictive=True)
+    assert monitor.task("a") is None
+    monitor.observe(normals(2, 5, 3))
+    monitor.compute(0)
+    first, second = monitor.task("b")
+    assert [first.end_margins[0].shape, second.end_margins[0].shape] == [(4,), (4,)]
+    assert first.end_margins[0].tolist() != second.end_margins[0].tolist()
