@@ -174,6 +174,7 @@ RULES: dict[str, Maker] = {
     "hardtanh": _hardtanh,
     "tanh": _fixed(lambda name: saturating(name, TANH_FLAT)),
     "sigmoid": _fixed(lambda name: saturating(name, SIGMOID_FLAT, non_negative=True)),
+    "special_expit": _fixed(lambda name: saturating("sigmoid", SIGMOID_FLAT, non_negative=True)),
     "softsign": _fixed(lambda name: saturating(name, SOFTSIGN_FLAT)),
     "hardshrink": _shrink,
     "softshrink": _shrink,

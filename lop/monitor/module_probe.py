@@ -13,6 +13,7 @@ from lop.monitor.guard import untouched, unwrapped
 from lop.monitor.layers import Layer, Probed
 from lop.monitor.tags import Tag
 from lop.monitor.trace import Record, Rules, Trace
+from lop.monitor.unseen import message
 
 
 class ModuleProbe:
@@ -37,21 +38,34 @@ class ModuleProbe:
         self.module, self.rules, self.members = unwrapped(module), dict(rules or {}), members
         self.forward = forward or (lambda module, *args, **kwargs: module(*args, **kwargs))
         self.entered: set[str] = set()
-        self._warned: set[str] = set()
+        self._warned: set[tuple[str, str]] = set()
+        self._looked_below = False
+        self._sizes: dict[tuple[str, ...], int] = {}
 
     def of(self, module: nn.Module) -> ModuleProbe:
         """A probe of another module with the same rules and the same way to call it."""
-        return ModuleProbe(module, self.rules, self.forward, self.members)
+        probe = ModuleProbe(module, self.rules, self.forward, self.members)
+        # a copy of the same network has nothing new to warn of
+        probe._warned, probe._looked_below = self._warned, self._looked_below
+        return probe
 
     def __call__(self, *args: object, **kwargs: object) -> Probed:
         trace, out = self._traced(args, kwargs)
-        return self.assembled(trace, out)
+        probed = self.assembled(trace, out)
+        self._require_same_sizes(probed)
+        return probed
 
     @torch.no_grad()
     def _traced(self, args: tuple, kwargs: dict) -> tuple[Trace, object]:
-        trace = Trace(self.module, self.rules)
+        trace = Trace(self.module, self.rules, thorough=not self._looked_below)
+        self._looked_below = True
         with untouched(self.module), trace.running():
-            out = self.forward(self.module, *args, **kwargs)
+            try:
+                out = self.forward(self.module, *args, **kwargs)
+            except Exception as error:
+                given = ", ".join(_described(args) + _described(kwargs))
+                error.add_note(f"margin monitor: {type(self.module).__name__} failed on what was observed: {given}")
+                raise
         self._warn_unseen(trace)
         return trace, out
 
@@ -69,6 +83,15 @@ class ModuleProbe:
         output = self._output(trace, out, layers)
         matrix = None if output is None else _detached(output.matrix)
         return Probed(layers, matrix, chained=output is not None and _chained(layers, output))
+
+    def _require_same_sizes(self, probed: Probed) -> None:
+        for index, info in enumerate(layer.info for layer in probed.layers):
+            known = self._sizes.setdefault((str(index), info.path, info.operation, info.source), info.num_units)
+            if known != info.num_units:
+                raise ValueError(
+                    f"layer {index} ({info.operation} in module {info.path!r}) had {known} units when it was first "
+                    f"probed, now it has {info.num_units}: build a new monitor for the changed network"
+                )
 
     @staticmethod
     def grouped(trace: Trace) -> list[list[Record]]:
@@ -129,15 +152,11 @@ class ModuleProbe:
         return found[0]
 
     def _warn_unseen(self, trace: Trace) -> None:
-        for path, kind in trace.unseen.items():
-            if path not in self._warned:
-                self._warned.add(path)
-                warnings.warn(
-                    f"margin monitor: {kind} in module {path!r} is left out: it looks like an activation, but has no "
-                    f"rule or cannot be seen into; pass rules={{{path!r}: Activation(...)}}, or None to silence this",
-                    UserWarning,
-                    stacklevel=2,
-                )
+        silenced = {path for path, rule in self.rules.items() if isinstance(path, str) and rule is None}
+        for path, kind in trace.unseen.keys() - self._warned:
+            self._warned.add((path, kind))
+            if path not in silenced:
+                warnings.warn(message(path, kind), UserWarning, stacklevel=2)
 
     def matrices(self) -> list[Tensor]:
         """All weights with two or more axes as matrices [H, D] (with members [M, H, D]), in order of registration."""
@@ -148,6 +167,14 @@ class ModuleProbe:
         """A tensor with the module's type and device."""
         usable = (p for p in self.module.parameters() if p.is_floating_point() and not _is_lazy(p))
         return next(usable, torch.empty(0))
+
+
+def _described(value: object) -> list[str]:
+    """Types and shapes of all tensors in nested arguments."""
+    if isinstance(value, Tensor):
+        return [f"{str(value.dtype).removeprefix('torch.')} {list(value.shape)}"]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return [text for item in items for text in _described(item)]
 
 
 def _is_lazy(parameter: nn.Parameter) -> bool:

@@ -49,6 +49,13 @@ def every(interval: int) -> Schedule:
     return lambda previous, now: previous is None or now // interval > previous // interval
 
 
+def over_steps(due: Due, name: str) -> Schedule:
+    """A schedule that sees steps alone, from an integer or from such a schedule. Errors: ValueError with the setting's name."""
+    if isinstance(due, Clocked):
+        raise ValueError(f"{name} takes a number of steps or a schedule over steps, not calls(), at_tasks or any_of()")
+    return every(due) if isinstance(due, int) else due
+
+
 def log_spaced(per_decade: int = 10) -> Schedule:
     """Due in the first call at or past each 10^(k / per_decade), k = 0, 1, ...: often at first, then more seldom."""
     if per_decade < 1:

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from lop.monitor import MarginMonitor, always, any_of, at_tasks, calls, every, log_spaced, never
-from lop.monitor.schedule import Clock, is_due
+from lop.monitor.schedule import Clock, is_due, over_steps
 
 
 def due_steps(schedule, steps):
@@ -124,3 +124,10 @@ def test_a_group_that_needs_a_loss_says_so(net):
         monitor.compute(0, curvature=True)
     # a refused computation leaves no trace
     assert "srank/layer_0" in monitor.compute(0)
+
+
+def test_what_counts_steps_alone_refuses_schedules_over_calls_and_tasks():
+    assert over_steps(10, "every_steps")(9, 10)
+    assert over_steps(never, "every_steps") is never
+    with pytest.raises(ValueError, match="every_steps takes a number of steps"):
+        over_steps(calls(3), "every_steps")

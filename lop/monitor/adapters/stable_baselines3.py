@@ -25,7 +25,7 @@ from stable_baselines3.td3.policies import TD3Policy
 from torch import nn
 
 from lop.monitor.monitor import MarginMonitor
-from lop.monitor.schedule import Schedule, every
+from lop.monitor.schedule import Schedule, over_steps
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class MarginCallback(BaseCallback):
         **options: Any,
     ):
         super().__init__(verbose)
-        self.due = every(every_steps) if isinstance(every_steps, int) else every_steps
+        self.due = over_steps(every_steps, "every_steps")
         self.critic, self.log, self.options = critic, log, options
         self.monitors: dict[str, MarginMonitor] = {}
         self.metrics: dict[str, float] = {}
