@@ -5,7 +5,8 @@ PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 
-.PHONY: train test test-long bench lint clean setup
+.PHONY: train test test-long bench lint clean setup slurm-up slurm-down
+SLURM_ROOT ?= /tmp/lop-slurm
 
 setup: $(READY)
 
@@ -32,6 +33,13 @@ bench: setup
 
 lint: setup
 	$(VENV)/bin/ruff check . && $(VENV)/bin/ruff format --check .
+
+# a Slurm of one's own on this machine (apt packages: slurm/README.md); NODES=2, GPUS=, PREEMPT=1, ACCT=dbd are passed on
+slurm-up:
+	@slurm/slurm_up.sh $(SLURM_ROOT)
+
+slurm-down:
+	@slurm/slurm_down.sh $(SLURM_ROOT) --wipe
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -30,6 +30,7 @@ PREVIOUS = "checkpoint.previous"
 MAGIC = b"lopckpt"
 VERSION = 1
 HEADER_BYTES = len(MAGIC) + 1 + hashlib.sha256().digest_size
+MAX_PEEK_BYTES = 1 << 24
 
 Tensors = dict[str, np.ndarray]
 
@@ -90,6 +91,25 @@ def load_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint | None:
     if not os.path.lexists(current) and not os.path.lexists(previous):
         return None
     raise CheckpointError("no usable checkpoint: " + "; ".join(reasons))
+
+
+def peek_meta(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """The meta of `folder/checkpoint` without its arrays and unchecked, for lists of many runs; None if there is none.
+
+    Errors: CheckpointError for what is no checkpoint of ours; a flipped byte among the arrays is not noticed.
+    """
+    path = Path(folder) / CHECKPOINT
+    try:
+        with open(path, "rb") as file:
+            start = file.read(HEADER_BYTES + 8)
+            header = file.read(min(int.from_bytes(start[HEADER_BYTES:], "little"), MAX_PEEK_BYTES))
+        if start[: len(MAGIC) + 1] != MAGIC + bytes([VERSION]):
+            raise CheckpointError(f"{path}: not a checkpoint of format version {VERSION}")
+        return json.loads(json.loads(header)["__metadata__"]["meta"])
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path}: not readable ({error})") from error
 
 
 def write_tensors(path: str | os.PathLike[str], tensors: Tensors, meta: dict[str, Any] | None = None) -> None:

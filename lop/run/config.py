@@ -33,12 +33,14 @@ __all__ = [
     "TrainConfig",
     "compose",
     "config_dir",
+    "from_plain",
     "parse_seeds",
     "usage",
 ]
 
 HELP = "python -m lop.train --help lists them"
 SECTIONS = ("env", "algo", "departures", "ppo", "monitor", "progress", "wandb")
+NOT_ENVIRONMENTS = ("env", "preset", "cluster")  # folders of cfg/ that hold no algorithms
 
 
 def config_dir() -> Path:
@@ -65,6 +67,15 @@ def compose(overrides: Sequence[str]) -> TrainConfig:
     for word in overrides:
         _check_word(directory, word, overrides)
     config = _typed(_composed(directory, [_quote_seed_list(word) for word in overrides]))
+    problems = config.problems()
+    if problems:
+        raise ConfigError("; ".join(problems))
+    return config
+
+
+def from_plain(plain: dict[str, Any]) -> TrainConfig:
+    """The configuration that `dataclasses.asdict` made plain, checked again; cfg/ is not read. Raises ConfigError."""
+    config = _typed(OmegaConf.create(plain))
     problems = config.problems()
     if problems:
         raise ConfigError("; ".join(problems))
@@ -125,7 +136,7 @@ def _register_algorithms(directory: Path) -> None:
     """Make `algo=<stem>` available for every cfg/<env>/<stem>.yaml."""
     store = ConfigStore.instance()
     for path in sorted(directory.glob("*/*.yaml")):
-        if path.parent.name not in ("env", "preset"):
+        if path.parent.name not in NOT_ENVIRONMENTS:
             store.store(group="algo", name=path.stem, node={"name": path.stem})
 
 

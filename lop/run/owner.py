@@ -101,11 +101,11 @@ def is_alive(owner: dict[str, Any], now_s: float | None = None) -> bool:
     if owner["status"] != RUNNING:
         return False
     beats = (time.time() if now_s is None else now_s) - owner["heartbeat"] < STALE_S
-    if owner["process_space"] != _process_space():
+    if owner["process_space"] != process_space():
         return beats
     if owner["process_start"] is None:
         return _pid_exists(owner["pid"]) and beats
-    return _process_start(owner["pid"]) == owner["process_start"]
+    return process_start(owner["pid"]) == owner["process_start"]
 
 
 def describe(owner: dict[str, Any]) -> str:
@@ -238,8 +238,8 @@ def _myself() -> dict[str, Any]:
         "message": "",
         "host": socket.gethostname(),
         "pid": os.getpid(),
-        "process_start": _process_start(os.getpid()),
-        "process_space": _process_space(),
+        "process_start": process_start(os.getpid()),
+        "process_space": process_space(),
         "slurm_job": os.environ.get("SLURM_JOB_ID"),
         "slurm_restarts": int(os.environ.get("SLURM_RESTART_COUNT") or 0),
         "since": round(time.time(), 3),
@@ -252,7 +252,7 @@ def _is_former_self(owner: dict[str, Any]) -> bool:
     return same_job and me["slurm_restarts"] > owner["slurm_restarts"]
 
 
-def _process_space() -> str:
+def process_space() -> str:
     """Whose pids mean the same as ours: one boot of one machine, one pid namespace."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
@@ -261,7 +261,7 @@ def _process_space() -> str:
         return socket.gethostname()
 
 
-def _process_start(pid: int) -> int | None:
+def process_start(pid: int) -> int | None:
     """Clock ticks from boot to the start of a process that lives; None if it does not, or without /proc."""
     try:
         # the name, in brackets, may itself hold spaces and brackets

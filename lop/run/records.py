@@ -154,9 +154,19 @@ def read_jsonl(path: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return [_row(line, f"{os.fspath(path)}, line {number}") for number, line in enumerate(lines, start=1)]
 
 
+def read_last_rows(path: str | os.PathLike[str], max_bytes: int) -> list[dict[str, Any]]:
+    """The whole rows among the last `max_bytes` of a JsonLines file, as `read_jsonl` gives them. Errors: RunError."""
+    with disk("read", path), open(path, "rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - max_bytes))
+        lines = file.read().split(b"\n")[:-1]
+    # the first may be the end of a row that began before
+    return [_row(line, f"{os.fspath(path)}, near its end") for line in lines[size > max_bytes :]]
+
+
 def read_records(path: str | os.PathLike[str], first: int = 0) -> np.ndarray:
     """The records [n] of a Records file from number `first` on; a torn last one is passed over. Errors: RunError."""
-    dtype, start, _ = _read_header(path)
+    dtype, start, _ = read_layout(path)
     with disk("read", path), open(path, "rb") as file:
         file.seek(start + first * dtype.itemsize)
         data = file.read()
@@ -165,7 +175,7 @@ def read_records(path: str | os.PathLike[str], first: int = 0) -> np.ndarray:
 
 def read_meta(path: str | os.PathLike[str]) -> dict[str, Any]:
     """The meta of a Records file. Errors: RunError."""
-    return _read_header(path)[2]
+    return read_layout(path)[2]
 
 
 def _header(kind: str, dtype: np.dtype, meta: dict[str, Any]) -> bytes:
@@ -175,7 +185,8 @@ def _header(kind: str, dtype: np.dtype, meta: dict[str, Any]) -> bytes:
     return line.encode() + b" " * padding + b"\n"
 
 
-def _read_header(path: str | os.PathLike[str]) -> tuple[np.dtype, int, dict[str, Any]]:
+def read_layout(path: str | os.PathLike[str]) -> tuple[np.dtype, int, dict[str, Any]]:
+    """A Records file's dtype, the offset of its first record, and its meta. Errors: RunError."""
     with disk("read", path), open(path, "rb") as file:
         line = file.readline(1 << 20)
     try:

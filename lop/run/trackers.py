@@ -156,10 +156,13 @@ def default_mode() -> str:
     import wandb
 
     base = urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
-    if not (os.environ.get("WANDB_API_KEY") or _netrc_has(base.netloc) or _netrc_has(FORMER_HOST)):
-        return "offline"
     # without a connection wandb.init itself takes 31 s to 90 s to find out
-    return "online" if _answers(base) else "offline"
+    return "online" if has_key(base.netloc) and _answers(base) else "offline"
+
+
+def has_key(host: str) -> bool:
+    """Whether a key for this host of wandb's is kept where wandb looks for it."""
+    return bool(os.environ.get("WANDB_API_KEY")) or _netrc_has(host) or _netrc_has(FORMER_HOST)
 
 
 def _forget_service() -> None:

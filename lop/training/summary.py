@@ -78,6 +78,6 @@ def _member_summary(config: TrainConfig, member: Member) -> str:
             if f"{key}/layer_0" in rows[-1]:
                 parts.append(f"{label} {'/'.join(number(rows[-1][f'{key}/layer_{i}']) for i in layers)}")
     parts_of_update = ("collect_s", "learn_s", "observe_s")
-    seconds = sum(row[part] for row in run.timing if "collect_s" in row for part in parts_of_update)
+    seconds = sum(row.get(part, 0.0) for row in run.timing for part in parts_of_update)
     parts.append(f"{duration(seconds)} of computing")
     return " | ".join(parts)

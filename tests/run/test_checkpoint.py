@@ -15,7 +15,15 @@ import numpy as np
 import pytest
 
 from lop.run import checkpoint as module
-from lop.run.checkpoint import CheckpointError, load_checkpoint, read_tensors, save_checkpoint, write_tensors
+from lop.run.checkpoint import (
+    CHECKPOINT,
+    CheckpointError,
+    load_checkpoint,
+    peek_meta,
+    read_tensors,
+    save_checkpoint,
+    write_tensors,
+)
 from lop.run.files import RunError
 
 TENSORS = {
@@ -239,3 +247,14 @@ def test_a_missing_or_foreign_snapshot_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "junk").write_bytes(b"junk" * 10)
     with pytest.raises(CheckpointError, match="not readable"):
         read_tensors(tmp_path / "junk")
+
+
+def test_peeking_gives_the_meta_alone_and_says_what_is_no_checkpoint(tmp_path):
+    assert peek_meta(tmp_path) is None
+    save_checkpoint(tmp_path, {"w": np.ones((100, 100))}, {"global_step": 2048, "note": ["ü", 1.5]})
+    assert peek_meta(tmp_path) == load_checkpoint(tmp_path).meta
+    whole = (tmp_path / CHECKPOINT).read_bytes()
+    for damaged in (whole[:20], whole[:60], b"", b"\x00" * 200, whole[:40] + b"\xff" * 8 + whole[48:]):
+        (tmp_path / CHECKPOINT).write_bytes(damaged)
+        with pytest.raises(CheckpointError):
+            peek_meta(tmp_path)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lop.run.files import RunError
-from lop.run.records import AppendFile, JsonLines, Records, read_jsonl, read_meta, read_records
+from lop.run.records import AppendFile, JsonLines, Records, read_jsonl, read_last_rows, read_meta, read_records
 
 DTYPE = np.dtype([("global_step", "<i8"), ("values", "<f2", (2, 3))])
 
@@ -194,3 +194,20 @@ def test_a_path_under_a_file_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot open .*: Not a directory"):
         JsonLines(tmp_path / "file" / "rows")
+
+
+def test_the_last_rows_are_read_without_what_is_torn_at_either_end(tmp_path):
+    path = tmp_path / "rows.jsonl"
+    rows = [{"update": i, "loss": math.nan if i == 8 else i / 2} for i in range(10)]
+    file = JsonLines(path)
+    for row in rows:
+        file.append(row)
+    file.close()
+    with open(path, "ab") as end:
+        end.write(b'{"format":1,"upd')
+    assert repr(read_last_rows(path, 1 << 20)) == repr(rows)
+    last = read_last_rows(path, 100)
+    assert 1 <= len(last) < 4 and repr(last) == repr(rows[-len(last) :])
+    assert read_last_rows(path, 5) == []
+    path.write_bytes(b"")
+    assert read_last_rows(path, 100) == []

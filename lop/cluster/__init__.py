@@ -1,0 +1,1 @@
+"""Sending runs to a cluster: expanding, packing, submitting, watching jobs."""
