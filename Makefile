@@ -4,6 +4,8 @@ VENV := .venv
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
+# test processes; most of what the cluster's tests do is waiting
+WORKERS ?= 2
 
 .PHONY: train test test-long bench lint clean setup slurm-up slurm-down
 SLURM_ROOT ?= /tmp/lop-slurm
@@ -22,7 +24,7 @@ train: setup
 	$(RUN) -m lop.train env=ant algo=cbp name=first total_steps=2e5
 
 test: setup
-	$(RUN) -m pytest -m 'not long'
+	$(RUN) -m pytest -m 'not long' --numprocesses $(WORKERS) --dist loadfile
 
 test-long: setup
 	$(RUN) -m pytest -m long
