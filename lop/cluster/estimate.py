@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lop.run.config import SlipperyEnvSettings, TrainConfig
 from lop.run.files import RunError
-from lop.run.reader import list_runs
+from lop.run.reader import computing_seconds, list_runs
 from lop.run.records import read_jsonl
 from lop.run.store import stretches
 from lop.run.tables import UNIT_FIELDS
@@ -18,7 +18,6 @@ LOOKED_AT = 200  # runs
 LAST_UPDATES = 50
 ROW_BYTES = 2450  # metrics.jsonl and timing.jsonl of one update, measured on sant cbp
 LIVE_INPUTS = 27  # of Ant's 111 observations, those that move: the buffer holds no others
-PARTS = ("collect_s", "learn_s", "observe_s")
 
 
 def measured_rate(runs_dir: str | os.PathLike[str], env: str, algo: str, device: str) -> tuple[float, str] | None:
@@ -44,8 +43,8 @@ def run_rate(folder: Path, device: str) -> float | None:
     last = stretches(rows)[-1:]
     if not last or str(last[0]["versions"].get("device", "")).partition(":")[0] != device.partition(":")[0]:
         return None
-    updates = [row for row in rows if all(part in row for part in PARTS) and row.get("update")][-LAST_UPDATES:]
-    rates = [row["global_step"] / row["update"] / max(sum(row[part] for part in PARTS), 1e-9) for row in updates]
+    updates = [row for row in rows if computing_seconds(row) and row.get("update")][-LAST_UPDATES:]
+    rates = [row["global_step"] / row["update"] / computing_seconds(row) for row in updates]
     return statistics.median(rates) if rates else None
 
 

@@ -21,7 +21,7 @@ from lop.run.checkpoint import peek_meta
 from lop.run.files import RunError
 from lop.run.owner import read_owner
 from lop.run.progress import short
-from lop.run.reader import Run, read_run
+from lop.run.reader import Run, computing_seconds, read_run
 from lop.run.records import read_last_rows
 from lop.run.store import STRETCH
 from lop.run.versions import same_configuration
@@ -117,8 +117,8 @@ def _measured(standing: Standing, rows: list[dict[str, Any]]) -> None:
 def _timed(standing: Standing, rows: list[dict[str, Any]]) -> None:
     """The rate. A population's update is timed as a whole, and each of its members does all its steps in it."""
     begins = [i for i, row in enumerate(rows) if row.get("event") == STRETCH]
-    updates = [row for row in rows[begins[-1] if begins else 0 :] if "collect_s" in row][-RATE_ROWS:]
-    seconds = sum(row["collect_s"] + row["learn_s"] + row["observe_s"] for row in updates)
+    updates = [row for row in rows[begins[-1] if begins else 0 :] if computing_seconds(row)][-RATE_ROWS:]
+    seconds = sum(map(computing_seconds, updates))
     if seconds > 0 and standing.steps_per_update:
         standing.steps_per_s = len(updates) * standing.steps_per_update / seconds
 

@@ -52,6 +52,11 @@ def list_runs(root: str | os.PathLike[str]) -> list[Path]:
     return sorted(found)
 
 
+def computing_seconds(row: dict[str, Any]) -> float:
+    """What the update of one row of timing.jsonl took, saving aside; 0 for other rows."""
+    return sum(row.get(part, 0.0) for part in ("collect_s", "learn_s", "observe_s"))
+
+
 def columns(rows: list[dict[str, Any]]) -> dict[str, np.ndarray]:
     """Rows as one array [n] per key; where a row lacks a number: NaN."""
     keys = dict.fromkeys(key for row in rows for key in row)

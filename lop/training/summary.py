@@ -9,7 +9,7 @@ import numpy as np
 
 from lop.run.config import TrainConfig
 from lop.run.progress import duration, number, short
-from lop.run.reader import read_run
+from lop.run.reader import computing_seconds, read_run
 from lop.training.members import Member, describe
 
 
@@ -77,7 +77,5 @@ def _member_summary(config: TrainConfig, member: Member) -> str:
         for label, key in (("dead", "margin/dead_counts"), ("at risk", "margin/at_risk_counts")):
             if f"{key}/layer_0" in rows[-1]:
                 parts.append(f"{label} {'/'.join(number(rows[-1][f'{key}/layer_{i}']) for i in layers)}")
-    parts_of_update = ("collect_s", "learn_s", "observe_s")
-    seconds = sum(row.get(part, 0.0) for row in run.timing for part in parts_of_update)
-    parts.append(f"{duration(seconds)} of computing")
+    parts.append(f"{duration(sum(map(computing_seconds, run.timing)))} of computing")
     return " | ".join(parts)
