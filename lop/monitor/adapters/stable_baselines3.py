@@ -1,6 +1,6 @@
-"""A Stable-Baselines3 callback: margins of actor and critic of PPO, A2C, SAC, TD3, DDPG and DQN.
+"""A Stable-Baselines3 callback: margins of the actor, and of the critic if asked, of PPO, A2C, SAC, TD3, DDPG and DQN.
 
-    model.learn(100_000, callback=MarginCallback(every_steps=2048))
+    model.learn(100_000, callback=MarginCallback(every_steps=2048, critic=True))
 
 It watches the observations that the networks act on, as they see them (normalised, stacked, from all environments),
 and changes nothing in training. Metrics go to SB3's logger (not to its terminal table, whose keys are too short) and,
@@ -71,7 +71,7 @@ class MarginCallback(BaseCallback):
     def __init__(
         self,
         every_steps: int | Schedule = 2048,
-        critic: bool = True,
+        critic: bool = False,
         log: Callable[[dict[str, float], int], None] | None = None,
         verbose: int = 0,
         **options: Any,

@@ -66,7 +66,7 @@ def trained(name, *callbacks, steps=200):
 def test_margins_are_logged_and_training_is_bit_identical(name):
     rows = []
     margins, record = (
-        MarginCallback(50, buffer_size=40, ranks=1, log=lambda row, step: rows.append((step, row))),
+        MarginCallback(50, critic=True, buffer_size=40, ranks=1, log=lambda row, step: rows.append((step, row))),
         Record(),
     )
     watched, plain = trained(name, margins, record), trained(name)
@@ -97,7 +97,7 @@ def test_the_actor_is_probed_as_it_acts():
 
 @pytest.mark.parametrize("name", ["SAC", "TD3"])
 def test_every_critic_is_probed_on_observations_with_the_actions_taken_there(name):
-    margins = MarginCallback(1000, buffer_size=60)
+    margins = MarginCallback(1000, critic=True, buffer_size=60)
     critic, monitor = trained(name, margins, steps=100).critic, margins.monitors["critic/"]
     monitor.compute(1000)
     (observations, actions), _ = monitor.inputs.arguments()
@@ -111,7 +111,7 @@ def test_every_critic_is_probed_on_observations_with_the_actions_taken_there(nam
 
 
 def test_observations_are_those_after_normalisation():
-    margins = MarginCallback(1000, buffer_size=60)
+    margins = MarginCallback(1000, critic=True, buffer_size=60)
     model = trained("PPO", margins, steps=128)
     window, raw = margins.monitors[""].window(), model.env.unnormalize_obs(margins.monitors[""].window().numpy())
     assert window[:, 2].abs().max() < 5 < np.abs(raw[:, 2]).max()  # Pendulum's angular velocity goes to 8
@@ -167,7 +167,7 @@ def ant_models(steps, **settings):
         torch.manual_seed(0)
         environment = gymnasium.make("lop.envs:lop/Ant-v3")
         model = PPO("MlpPolicy", environment, seed=0, device="cpu", **settings)
-        margins = MarginCallback(settings["n_steps"], log=lambda row, step: rows.append((step, row)))
+        margins = MarginCallback(settings["n_steps"], critic=True, log=lambda row, step: rows.append((step, row)))
         model.learn(steps, callback=margins if watch else None)
         models.append(model)
     return *models, rows
@@ -209,6 +209,6 @@ class Discrete(gymnasium.Env):
 
 
 def test_discrete_observations_are_samples_too():
-    margins = MarginCallback(8, buffer_size=16)
+    margins = MarginCallback(8, critic=True, buffer_size=16)
     A2C("MlpPolicy", make_vec_env(Discrete, 4), seed=0).learn(40, callback=margins)
     assert margins.metrics["margin/num_samples"] == 16
