@@ -11,7 +11,6 @@ Everything is one member on one core, the parts take turns, and each figure is t
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
 import json
 import math
@@ -30,6 +29,7 @@ from mujoco.batch import Batch
 
 from lop.nets import StackedActorCritic
 from lop.ppo import collect
+from lop.run.command import Parser
 from lop.run.config import TrainConfig, compose
 from lop.run.progress import Progress
 from lop.run.reader import read_run
@@ -257,7 +257,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lop.bench", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lop.bench", description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="three short rounds: a minute, rougher figures")
     parser.add_argument("--json", type=Path, help="write the figures to this file as well")
     arguments = parser.parse_args(words)

@@ -18,24 +18,16 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from lop.cluster import local
 from lop.cluster.queue import TIMEOUT_S, QueuedJob
 from lop.cluster.record import JobPlan, Submission, read_submissions
 from lop.cluster.survey import ask, find
+from lop.run.command import Parser, wrong
 from lop.run.files import RunError
 from lop.run.owner import process_space
 
 MAX_IDS = 500  # of one scancel
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, as everywhere in lop."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python -m lop.cancel --help says more", file=sys.stderr)
-        sys.exit(2)
 
 
 @dataclass(frozen=True)
@@ -148,8 +140,7 @@ def main(words: list[str] | None = None) -> int:
     try:
         found, problem = targets(chosen(given.runs_dir, given.only), given.match)
     except RunError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return wrong(error)
     for target in found:
         runs = target.plan.runs
         more = f" and {len(runs) - 1} more" if len(runs) > 1 else ""

@@ -5,7 +5,6 @@ Exit codes: 0; 1 something that training needs is missing.
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import importlib.metadata
 import json
@@ -19,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from lop.run.command import Parser
 from lop.run.versions import cpu_model, git_revision
 
 NEEDED = ("torch", "numpy", "mujoco", "gymnasium", "hydra-core", "orjson", "safetensors", "tqdm", "wandb")
@@ -163,7 +163,7 @@ def _packages(names: tuple[str, ...]) -> tuple[list[str], list[str]]:
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m lop.doctor", description="What this machine has.")
+    parser = Parser(prog="python -m lop.doctor", description="What this machine has.")
     parser.add_argument("--json", action="store_true", help="for programs")
     given = parser.parse_args(words)
     found = examine()

@@ -13,12 +13,13 @@ import json
 import math
 import sys
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
 
 from lop.envs import AntVector, Episode
+from lop.run.command import Parser, wrong
 from lop.run.files import RunError, write_atomic
 from lop.run.progress import number
 from lop.run.reader import Run, policy_from, read_run, weights_at
@@ -26,14 +27,6 @@ from lop.run.streams import stream
 
 MAX_EPISODES = 10_000
 MAX_SEED = 2**32 - 1
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, as everywhere in lop."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python -m lop.evaluate --help says more", file=sys.stderr)
-        sys.exit(2)
 
 
 def evaluate(
@@ -160,8 +153,7 @@ def main(words: list[str] | None = None) -> int:
         if given.json:
             write_atomic(Path(given.json), json.dumps(result, indent=1).encode() + b"\n")
     except RunError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return wrong(error)
     print(table(result))
     return 0
 

@@ -18,7 +18,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +27,7 @@ from lop.analysis.unit_strip import UnitStrip
 from lop.envs.model import STEP_SECONDS
 from lop.envs.render import OffscreenCamera
 from lop.evaluate import environments_of, friction_at
+from lop.run.command import Parser, wrong
 from lop.run.files import RunError
 from lop.run.progress import number
 from lop.run.reader import Run, policy_from, read_run, weights_at
@@ -38,14 +39,6 @@ SUFFIXES = (".mp4", ".gif")
 # a GIF counts in hundredths of a second, and browsers slow one down below two of them
 GIF_SECONDS = 0.05
 HELP_VIDEO = "lop.render needs imageio: pip install 'lop-rl[video]'"
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, as everywhere in lop."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python -m lop.render --help says more", file=sys.stderr)
-        sys.exit(2)
 
 
 @dataclass
@@ -235,8 +228,7 @@ def main(words: list[str] | None = None) -> int:
         )
         count = write_film(pictures, Path(given.out))
     except (RunError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return wrong(error)
     seconds = number(count * STEP_SECONDS)
     print(f"{given.out}: {count} pictures, {seconds} s, step {scene.step:,}, friction {scene.friction:.4g}")
     return 0

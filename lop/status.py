@@ -21,24 +21,16 @@ import math
 import shutil
 import sys
 import time
-from typing import NoReturn
 
 from lop.cluster.judge import NEEDS_CARE, STATES
 from lop.cluster.survey import RunStatus, Survey, look
+from lop.run.command import Parser, wrong
 from lop.run.files import RunError
 from lop.run.progress import duration, number, short
 
 COLUMNS = ("run", "state", "steps", "steps/s", "left", "return", "dead", "job")
 RIGHT = {"steps", "steps/s", "left", "return", "dead"}
 MIN_WATCH_S = 1.0
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, as everywhere in lop."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python -m lop.status --help says more", file=sys.stderr)
-        sys.exit(2)
 
 
 def table(survey: Survey, width: int | None = None, height: int | None = None) -> str:
@@ -156,8 +148,7 @@ def main(words: list[str] | None = None) -> int:
             time.sleep(given.watch)
             text = show(given)
     except RunError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return wrong(error)
     except (KeyboardInterrupt, BrokenPipeError):
         return 0
 

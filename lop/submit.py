@@ -15,12 +15,12 @@ Exit codes: 0 sent, or nothing to do; 1 it could not be sent (debug: a run faile
 from __future__ import annotations
 
 import sys
-import warnings
 from pathlib import Path
 
 from lop.cluster.profile import Profile, choices, expanded, load_profile
 from lop.cluster.send import last_profile, points_for, submit, unfinished_points
 from lop.cluster.sweep import Point, check_folders
+from lop.run.command import shorten_warnings, wrong
 from lop.run.config import ConfigError
 from lop.run.files import RunError
 
@@ -72,12 +72,11 @@ def main(words: list[str] | None = None) -> int:
     if any(word in ("--help", "-h") for word in words):
         print(f"{__doc__}\nProfiles: {', '.join(choices())}. Settings of a run: python -m lop.train --help")
         return 0
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    shorten_warnings()
     try:
         return run(words)
     except (ConfigError, RunError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return wrong(error, 2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import time
-import warnings
 from collections.abc import Iterator
 
 import torch
 
 from lop.ppo import collect
 from lop.ppo.rollout import estimate
+from lop.run.command import shorten_warnings, wrong
 from lop.run.config import ConfigError, TrainConfig, compose, usage
 from lop.run.files import RunError
 from lop.run.progress import Progress
@@ -173,12 +173,11 @@ def main(words: list[str] | None = None) -> int:
     if any(word in ("--help", "-h") for word in words):
         print(usage("python -m lop.train [setting=value ...]"))
         return 0
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    shorten_warnings()
     try:
         return train(compose(words))
     except (ConfigError, RunError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return wrong(error, 2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

@@ -13,18 +13,10 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from lop.analysis import check_extra
+from lop.run.command import Parser, wrong
 from lop.run.files import RunError, make_folder
-
-
-class Parser(argparse.ArgumentParser):
-    """Errors in one line, as everywhere in lop."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"error: {message}; python -m lop.analysis --help says more", file=sys.stderr)
-        sys.exit(2)
 
 
 def arguments(words: list[str] | None) -> argparse.Namespace:
@@ -57,8 +49,7 @@ def main(words: list[str] | None = None) -> int:
         check_extra()
         return _run(given)
     except (RunError, ImportError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        return wrong(error)
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import html
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pandas as pd
 
-from lop.analysis.style import Drawing
+from lop.analysis.style import Drawing, save
+from lop.run.files import write_atomic
 from lop.run.progress import number
 
 PIXELS_PER_INCH = 130
@@ -68,6 +71,36 @@ class Report:
         """The report as one page."""
         body = "\n".join(_HTML[kind](content) for kind, content in self._parts)
         return PAGE.format(title=html.escape(self.title), body=body)
+
+
+class Writer:
+    """Saves drawings and tables into one folder, which is there, and puts them into the report.
+
+    say: told of every figure written.
+    """
+
+    def __init__(self, report: Report, out: Path, say: Callable[[str], None] = print) -> None:
+        self.report, self.out, self.say = report, out, say
+
+    def draw(self, drawing: Drawing | None) -> None:
+        """Writes <name>.png and <name>.pdf; nothing for None."""
+        if drawing is not None:
+            self.report.drawing(drawing, *save(drawing, self.out))
+            self.say(f"{self.out / drawing.name}.png")
+
+    def table(self, frame: pd.DataFrame, name: str, drop: tuple[str, ...] = ()) -> None:
+        """Writes <name>.csv, and shows the table without the columns `drop`."""
+        self.file(frame, name)
+        self.report.table(frame.drop(columns=[column for column in drop if column in frame]))
+
+    def file(self, frame: pd.DataFrame, name: str) -> None:
+        """Writes <name>.csv; the report does not show it."""
+        write_atomic(self.out / f"{name}.csv", frame.to_csv(index=False).encode())
+
+    def close(self) -> None:
+        """Writes summary.md and report.html."""
+        write_atomic(self.out / "summary.md", self.report.markdown().encode())
+        write_atomic(self.out / "report.html", self.report.html().encode())
 
 
 def cell(value: object) -> str:

@@ -81,8 +81,11 @@ class Sheet:
             unused.set_visible(False)
         self.panels: list[Axes] = list(axes.flat[:panels])
 
-    def finish(self, labels: dict[str, str], caption: str) -> Drawing:
-        """The drawing. labels: colour or line of each legend entry, by its text (see `legend_of`)."""
+    def finish(self, labels: dict[str, str], caption: str, counted: str = "Seeds") -> Drawing:
+        """The drawing. labels: colour of each legend entry, by its text (see `legend_of`).
+
+        counted: what the legend's numbers count; the caption repeats the legend after it. "": it does not.
+        """
         with mpl.rc_context(SETTINGS):
             handles = [Patch(color=colour, label=text) for text, colour in labels.items()]
             if handles:
@@ -91,8 +94,8 @@ class Sheet:
                 self.figure.legend(
                     handles=handles, loc="outside upper left", ncols=columns, frameon=False, handlelength=1
                 )
-            if labels:
-                caption = f"{caption} Seeds: {', '.join(labels)}."
+            if labels and counted:
+                caption = f"{caption} {counted}: {', '.join(labels)}."
             width = self.figure.get_size_inches()[0]
             text = textwrap.fill(caption, int(width * CAPTION_LETTERS_PER_INCH))
             self.figure.supxlabel(text, fontsize=CAPTION_SIZE, color=FAINT, x=0.01, ha="left")

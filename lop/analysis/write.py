@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from lop.analysis import figures, predictors, quantities, relations, scores, statistics, style, tasks, unit_figures
+from lop.analysis import figures, predictors, quantities, relations, scores, statistics, tasks, unit_figures
 from lop.analysis.curves import curves
-from lop.analysis.report import Report
+from lop.analysis.report import Report, Writer
 from lop.analysis.runs import IDENTITY, Runs
-from lop.run.files import write_atomic
 
 METHODS = (
     f"Seeds are the independent units. Intervals are 95 % percentile bootstrap intervals ({statistics.RESAMPLES:,} resamples "
@@ -45,7 +44,7 @@ def write_all(
     width: of a bin in steps, by default fitted to the longest run; units: whether to read the per-unit files.
     """
     report = Report("Loss of plasticity: analysis of " + str(runs.root))
-    writer = _Writer(report, out, say)
+    writer = Writer(report, out, say)
     frame = quantities.derive(curves(runs, *quantities.KEYS, width=width), runs)
     report.text(METHODS)
     report.section("Runs")
@@ -61,28 +60,8 @@ def write_all(
     if runs.left_out:
         report.section("Left out")
         report.items(runs.left_out)
-    write_atomic(out / "summary.md", report.markdown().encode())
-    write_atomic(out / "report.html", report.html().encode())
+    writer.close()
     return report
-
-
-class _Writer:
-    """Saves drawings and tables into one folder, and puts them into the report."""
-
-    def __init__(self, report: Report, out: Path, say: Callable[[str], None]) -> None:
-        self.report, self.out, self.say = report, out, say
-
-    def draw(self, drawing: style.Drawing | None) -> None:
-        if drawing is not None:
-            self.report.drawing(drawing, *style.save(drawing, self.out))
-            self.say(f"{self.out / drawing.name}.png")
-
-    def table(self, frame: pd.DataFrame, name: str, drop: tuple[str, ...] = ()) -> None:
-        self.file(frame, name)
-        self.report.table(frame.drop(columns=[column for column in drop if column in frame]))
-
-    def file(self, frame: pd.DataFrame, name: str) -> None:
-        write_atomic(self.out / f"{name}.csv", frame.to_csv(index=False).encode())
 
 
 def _overview(runs: Runs) -> pd.DataFrame:
@@ -94,7 +73,7 @@ def _overview(runs: Runs) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _returns(writer: _Writer, frame: pd.DataFrame, runs: Runs) -> None:
+def _returns(writer: Writer, frame: pd.DataFrame, runs: Runs) -> None:
     table = scores.scores(frame, runs)
     if table.empty:
         return
@@ -113,14 +92,14 @@ def _returns(writer: _Writer, frame: pd.DataFrame, runs: Runs) -> None:
         writer.draw(figures.profile_figure(table, str(env)))
 
 
-def _steps(writer: _Writer, frame: pd.DataFrame) -> None:
+def _steps(writer: Writer, frame: pd.DataFrame) -> None:
     writer.report.section("Over the steps")
     writer.file(frame, "curves")
     for drawing in figures.step_figures(frame):
         writer.draw(drawing)
 
 
-def _tasks(writer: _Writer, runs: Runs) -> None:
+def _tasks(writer: Writer, runs: Runs) -> None:
     table = tasks.per_task(runs)
     if table.empty:
         return
@@ -138,7 +117,7 @@ def _tasks(writer: _Writer, runs: Runs) -> None:
         writer.table(scores.summary(gaps.assign(algo="", steps=0), "gap"), "plasticity_summary", ("algo", "steps"))
 
 
-def _units(writer: _Writer, runs: Runs) -> None:
+def _units(writer: Writer, runs: Runs) -> None:
     studies = predictors.study_all(runs)
     table = predictors.study_table(runs, studies)
     if table.empty:
@@ -159,7 +138,7 @@ def _with_seeds(table: pd.DataFrame, numbers: list[str]) -> pd.DataFrame:
     return means.reset_index()
 
 
-def _relations(writer: _Writer, frame: pd.DataFrame) -> None:
+def _relations(writer: Writer, frame: pd.DataFrame) -> None:
     rates = relations.deaths_by_phase(frame)
     found = relations.correlations(frame)
     if found.empty and rates.empty:

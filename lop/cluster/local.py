@@ -25,6 +25,7 @@ from typing import Any
 
 from lop.cluster.job import Job, RunsFailed
 from lop.cluster.record import JobPlan, Submission, read_submission
+from lop.run.command import wrong
 from lop.run.files import RunError, write_atomic
 from lop.run.owner import process_space, process_start
 from lop.run.signals import EXIT_UNFINISHED, SIGNALS
@@ -195,15 +196,13 @@ def run_job(submission: Submission, index: int) -> int:
         job_for(submission, plan)()
         return 0
     except RunsFailed as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        return wrong(error, 1)
 
 
 def main(words: list[str]) -> int:
     submission = read_submission(words[0])
     if submission is None:
-        print(f"error: {words[0]} holds no submission", file=sys.stderr)
-        return 2
+        return wrong(f"{words[0]} holds no submission")
     return run_job(submission, int(words[1])) if len(words) > 1 else Supervisor(submission).run()
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 import os
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from lop.cluster.queue import Queue, QueuedJob, local_jobs, read_queue
 from lop.cluster.record import JobPlan, Process, Submission, read_submissions
 from lop.cluster.standing import Standing, stand, whole_updates
 from lop.run.files import RunError
-from lop.run.reader import list_runs
+from lop.run.reader import list_runs, natural
 
 
 @dataclass
@@ -141,12 +140,6 @@ def ask(submissions: list[Submission], unfinished: Iterable[str] | None = None) 
     queue = read_queue({s.job_name for s in slurm}, wanted, min((s.created for s in slurm), default=None))
     local = {job.id: job for s in submissions if s.kind == "local" for job in local_jobs(s)}
     return Queue(queue.jobs | local, queue.problem)
-
-
-def natural(run: str) -> list[list[tuple[bool, str | int]]]:
-    """Sorts folder by folder, and seed_2 before seed_10."""
-    folders = [re.split(r"(\d+)", folder) for folder in run.split("/")]
-    return [[(not part.isdigit(), int(part) if part.isdigit() else part) for part in parts] for parts in folders]
 
 
 def _target(standing: Standing, sent: list[_Sent]) -> int | None:

@@ -16,10 +16,10 @@ import os
 import signal
 import sys
 import time
-import warnings
 from pathlib import Path
 from typing import Any
 
+from lop.run.command import shorten_warnings, wrong
 from lop.run.config import ConfigError, TrainConfig, from_plain
 from lop.run.files import RunError
 from lop.run.owner import STALE_S, OwnedElsewhere, is_alive, read_owner
@@ -79,12 +79,11 @@ def _folder(config: TrainConfig, seed: int) -> Path:
 def main() -> int:
     order = json.load(sys.stdin)
     die_with(order["parent"])
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    shorten_warnings()
     try:
         return work(order)
     except (ConfigError, RunError) as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2 if isinstance(error, ConfigError) else 1
+        return wrong(error, 2 if isinstance(error, ConfigError) else 1)
 
 
 if __name__ == "__main__":

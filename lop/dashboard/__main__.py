@@ -5,7 +5,6 @@ Exit codes: 0 ended by Ctrl-C; 2 the command was wrong.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import logging
 import signal
@@ -13,11 +12,13 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+from lop.run.command import Parser, wrong
+
 NEEDS = ("bokeh", "jinja2", "matplotlib", "orjson", "safetensors")
 
 
 def main(words: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser("python -m lop.dashboard", description=__doc__.splitlines()[0])
+    parser = Parser(prog="python -m lop.dashboard", description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, help="folder below which the runs are")
     parser.add_argument("--port", type=int, default=0, help="of 127.0.0.1; 0 (default): a free one")
     asked = parser.parse_args(words)
@@ -53,11 +54,6 @@ def watch(runs: Path, port: int) -> int:
     print(f"http://{ADDRESS}:{server.port}/", flush=True)
     server.io_loop.start()
     return 0
-
-
-def wrong(text: str) -> int:
-    print(f"error: {text}", file=sys.stderr)
-    return 2
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import threading
 import time
 from pathlib import Path
@@ -21,7 +20,7 @@ from lop.dashboard.strip import Strip
 from lop.dashboard.tail import RecordTail, Row, RowTail
 from lop.run.files import RunError
 from lop.run.owner import is_alive, read_owner
-from lop.run.reader import Run, read_run
+from lop.run.reader import Run, natural, read_run
 from lop.run.store import RUN_JSON
 
 LOOK_S, FIND_S, OWNER_S = 1.0, 2.0, 10.0
@@ -173,11 +172,6 @@ def find_folders(root: Path) -> tuple[list[Path], list[str]]:
         elif folder.name.startswith("seed_"):
             others.append(folder.relative_to(root).as_posix())
     return sorted(runs), sorted(others)
-
-
-def natural(name: str) -> list[tuple[int, str]]:
-    """A key that sorts seed_2 before seed_10."""
-    return [(int(digits or -1), text) for digits, text in re.findall(r"([0-9]+)|([^0-9]+)", name)]
 
 
 def _information(folder: Path) -> tuple[str, dict[str, Any]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,12 @@ def list_runs(root: str | os.PathLike[str]) -> list[Path]:
             found.append(Path(folder))
             below.clear()
     return sorted(found)
+
+
+def natural(name: str) -> list[list[tuple[bool, str | int]]]:
+    """A key that sorts paths of runs folder by folder, and seed_2 before seed_10."""
+    folders = [re.split(r"([0-9]+)", folder) for folder in name.split("/")]
+    return [[(not part.isdecimal(), int(part) if part.isdecimal() else part) for part in parts] for parts in folders]
 
 
 def computing_seconds(row: dict[str, Any]) -> float:

@@ -26,7 +26,7 @@ class Cluster:
     """One running development cluster; `env` points Slurm's commands at it."""
 
     def __init__(self, root: Path, **options: object) -> None:
-        self.root, self.options = root, {"CRED_EXPIRE": 5, "GRACE": 1, "KILLWAIT": 5, **options}
+        self.root, self.options = root, {"CRED_EXPIRE": 5, "GRACE": 1, "KILLWAIT": 30, **options}
         self.env = {
             key: value for key, value in os.environ.items() if not key.startswith(("SLURM", "SQUEUE", "SBATCH"))
         }

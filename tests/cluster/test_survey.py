@@ -15,7 +15,7 @@ from lop.cluster.judge import judge
 from lop.cluster.queue import Queue, QueuedJob
 from lop.cluster.record import JobPlan, Process, new_submission
 from lop.cluster.standing import Standing
-from lop.cluster.survey import find, look, natural
+from lop.cluster.survey import find, look
 from lop.run.files import RunError
 from lop.run.owner import claim, read_owner
 from lop.run.store import RunStore
@@ -143,16 +143,6 @@ def test_a_local_job_is_known_by_the_time_it_was_sent():
     assert judge(files, local, finished=False, sent=True, asked=True, now=NOW)[0] == "starting"
     files.owner["since"] = NOW - 50
     assert judge(files, local, finished=False, sent=True, asked=True, now=NOW)[0] == "stopped"
-
-
-def test_seeds_are_sorted_by_number():
-    runs = ["ant/cbp/seed_10", "ant/cbp/seed_2", "ant/cbp-v2/seed_0", "ant/std/seed_1"]
-    assert sorted(runs, key=natural) == [
-        "ant/cbp/seed_2",
-        "ant/cbp/seed_10",
-        "ant/cbp-v2/seed_0",
-        "ant/std/seed_1",
-    ]
 
 
 def config(seeds: list[int], total_steps: int = 1000) -> dict:

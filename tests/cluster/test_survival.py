@@ -215,8 +215,7 @@ def kill_stepd(site: Site, seed: int, job: str) -> None:
 def cancel_and_resubmit(site: Site, seed: int, job: str) -> None:
     pid = site.begun(seed)
     site.cluster("scancel", job)
-    # dead: on a busy machine Slurm's patience (KillWait) may end before the update does
-    site.until(lambda: site.states()[seed] in ("stopped", "dead"), PATIENCE_S, "lop.status says that it ended")
+    site.until(lambda: site.states()[seed] == "stopped", PATIENCE_S, "lop.status says that it stopped")
     site.python("lop.submit", "--resubmit", f"runs_dir={site.runs_dir}", f"cluster={site.profile}")
     site.until(lambda: site.owner(seed)["pid"] != pid, PATIENCE_S, "the run goes on")
 

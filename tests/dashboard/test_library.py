@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from lop.dashboard import library as module
-from lop.dashboard.library import Library, natural
+from lop.dashboard.library import Library
 
 
 @pytest.fixture(autouse=True)
@@ -124,11 +124,6 @@ def test_long_files_are_read_to_their_end_in_time(runs, monkeypatch):
     assert library.fill(until=0.0)
     assert not library.fill(until=float("inf"))
     assert not any(run.curves.is_preview for run in library.runs)
-
-
-def test_names_sort_by_their_numbers():
-    names = ["b/seed_1", "a/seed_10", "a/seed_2", "10", "2"]
-    assert sorted(names, key=natural) == ["a/seed_2", "a/seed_10", "b/seed_1", "2", "10"]
 
 
 def test_an_error_of_our_own_is_told_and_the_watch_goes_on(runs, monkeypatch):

@@ -13,7 +13,7 @@ import torch
 
 import lop.run
 from lop.run.files import RunError
-from lop.run.reader import columns, list_runs, load_policy, policy_from, read_run
+from lop.run.reader import columns, list_runs, load_policy, natural, policy_from, read_run
 from lop.run.store import RunStore
 from lop.run.tables import EPISODES, EVENTS
 
@@ -151,3 +151,16 @@ def test_public_names_are_reachable_from_the_room() -> None:
     assert lop.run.load_policy is load_policy
     with pytest.raises(AttributeError, match="no attribute 'load_polcy'"):
         _ = lop.run.load_polcy
+
+
+def test_seeds_are_sorted_by_number():
+    runs = ["10", "²", "2", "ant/cbp/seed_10", "ant/cbp/seed_2", "ant/cbp-v2/seed_0", "ant/std/seed_1"]
+    assert sorted(runs, key=natural) == [
+        "2",
+        "10",
+        "ant/cbp/seed_2",
+        "ant/cbp/seed_10",
+        "ant/cbp-v2/seed_0",
+        "ant/std/seed_1",
+        "²",
+    ]

@@ -10,9 +10,10 @@ from lop.analysis.colours import colour_of, in_order
 from lop.dashboard.bands import LEVEL, RESAMPLES, STATISTICS, centre
 from lop.dashboard.choices import Field, Query, one
 from lop.dashboard.grid import aligned
-from lop.dashboard.library import Entry, Library, natural
+from lop.dashboard.library import Entry, Library
 from lop.dashboard.metrics import ALL_LAYERS, Metric, curve
 from lop.dashboard.view import DASHES, STEPS_LABEL, Chart, Curve, Key, View
+from lop.run.reader import natural
 
 ANY = "all"
 Answers = Mapping[str, tuple[str, ...]]

@@ -11,6 +11,7 @@ from lop.dashboard.metrics import METRICS, PUBLISHED
 from lop.dashboard.pages import common
 from lop.dashboard.pages.common import Answers, Group, Page
 from lop.dashboard.view import Cell, Chart, Table, View
+from lop.run.reader import natural
 
 LAST_SHARE = 0.1  # of the steps that every seed has: what "at the end" is taken over
 POINTS = 100  # of a curve
@@ -18,7 +19,7 @@ POINTS = 100  # of a curve
 
 def form(library: Library, query: Query) -> list[Field]:
     runs = [run for run in library.runs if not run.problem]
-    variations = sorted({run.variation for run in runs}, key=common.natural)
+    variations = sorted({run.variation for run in runs}, key=natural)
     return [
         common.ask_environment(library, query),
         several(query, "variation", "Variation", plain(variations)),

@@ -9,6 +9,7 @@ from lop.dashboard.metrics import METRICS, OVERVIEW
 from lop.dashboard.pages import common
 from lop.dashboard.pages.common import Answers, Page
 from lop.dashboard.view import Cell, Table, View
+from lop.run.reader import natural
 
 GROUPS = [("variation", "variation (its seeds)"), ("algo", "environment, algorithm"), ("run", "no: each run")]
 
@@ -16,7 +17,7 @@ GROUPS = [("variation", "variation (its seeds)"), ("algo", "environment, algorit
 def form(library: Library, query: Query) -> list[Field]:
     runs = [run for run in library.runs if not run.problem]
     algos = common.in_order([run.algo for run in runs])
-    variations = sorted({run.variation for run in runs}, key=common.natural)
+    variations = sorted({run.variation for run in runs}, key=natural)
     return [
         common.ask_environment(library, query),
         several(query, "algo", "Algorithm", plain(algos)),

@@ -15,6 +15,7 @@ from lop.dashboard.metrics import METRICS, Metric, curve
 from lop.dashboard.pages import common
 from lop.dashboard.pages.common import Answers, Group, Page
 from lop.dashboard.view import Bars, Chart, Curve, Key, View
+from lop.run.reader import natural
 from lop.run.tables import EVENT_KINDS
 
 TASK_LABEL = "task"
@@ -26,7 +27,7 @@ BOTH_ENDS = ("margin/mean_margins", "margin/dead_counts", "srank")
 def form(library: Library, query: Query) -> list[Field]:
     runs = [run for run in library.runs if run.tasks]
     algos = common.in_order([run.algo for run in runs])
-    variations = sorted({run.variation for run in runs}, key=common.natural)
+    variations = sorted({run.variation for run in runs}, key=natural)
     return [
         several(query, "algo", "Algorithm", plain(algos)),
         several(query, "variation", "Variation", plain(variations)),

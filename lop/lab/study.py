@@ -1,0 +1,63 @@
+"""What the studies share: their command line, their folder, and the interval of a rate."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from collections.abc import Callable
+from pathlib import Path
+
+from lop.run.command import Parser
+from lop.run.files import RunError, make_folder
+
+MAX_SEED = 2**32 - 1
+NEEDS = ("matplotlib", "orjson", "pandas", "scipy")
+
+
+def study_parser(study: str, description: str, seed: int | None = 0) -> Parser:
+    """A parser with --out and, unless None, --seed with this default."""
+    parser = Parser(
+        prog=f"python -m lop.lab.{study}",
+        description=description,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("lab") / study, metavar="DIR", help="figures, tables and report go there"
+    )
+    if seed is not None:
+        parser.add_argument("--seed", type=whole(0, MAX_SEED), default=seed, help="of everything random")
+    return parser
+
+
+def whole(low: int, high: int) -> Callable[[str], int]:
+    """A type for add_argument: whole numbers from low to high, both included; 1e4 is understood."""
+
+    def convert(text: str) -> int:
+        try:
+            value = float(text)
+        except ValueError:
+            value = 0.5
+        if value != int(value) or not low <= value <= high:
+            raise argparse.ArgumentTypeError(f"{text}: must be a whole number from {low} to {high}")
+        return int(value)
+
+    return convert
+
+
+def open_folder(out: Path) -> Path:
+    """The folder that a study writes into, made if need be. Errors: RunError; ImportError without the extra [lab]."""
+    missing = [package for package in NEEDS if importlib.util.find_spec(package) is None]
+    if missing:
+        raise ImportError(f"lop.lab needs {', '.join(missing)}: pip install 'lop-rl[lab]'")
+    if out.exists() and not out.is_dir():
+        raise RunError(f"--out {out}: is a file; give a folder")
+    make_folder(out)
+    return out
+
+
+def wilson(successes: int, runs: int, level: float = 0.95) -> tuple[float, float]:
+    """Wilson's interval of a rate, both ends within [0, 1] (Wilson 1927, J. Am. Stat. Assoc. 22:209). runs >= 1."""
+    from scipy.stats import binomtest
+
+    interval = binomtest(successes, runs).proportion_ci(level, method="wilson")
+    return float(interval.low), float(interval.high)
