@@ -12,23 +12,14 @@ import mujoco
 import numpy as np
 import pytest
 import torch
+from small_runs import small
 
 from lop.envs import AntVector, Episode
 from lop.evaluate import evaluate, friction_at, main, play, summarise, table
 from lop.run.reader import load_policy, read_run
 from lop.train import main as train
 
-SMALL = [
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=4",
-    "ppo.steps_per_update=256",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-    "total_steps=1024",
-]
+SMALL = small("ppo.steps_per_update=256", "total_steps=1024")
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from small_runs import small
 
 from lop.analysis.unit_strip import DEAD, SILENT, STATE_COLOURS
 from lop.envs.render import choose_backend
@@ -18,20 +19,15 @@ from lop.train import main as train
 
 imageio = pytest.importorskip("imageio.v2", reason="the extra [video] is not installed")
 ffmpeg = pytest.importorskip("imageio_ffmpeg", reason="the extra [video] is not installed")
-SMALL = [
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
+SMALL = small(
     "snapshots=2",
-    "ppo.steps_per_update=128",
     "ppo.num_minibatches=2",
-]
-SMALL += [
     "ppo.num_epochs=1",
     "ppo.hidden_sizes=[10,6]",
     "monitor.buffer_size=50",
     "total_steps=256",
     "monitor.epsilon=0.2",
-]
+)
 
 
 @pytest.fixture(scope="module")

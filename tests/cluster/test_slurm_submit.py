@@ -11,6 +11,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from small_runs import small
 
 from lop.cluster import slurm as asking
 from lop.cluster.record import Submission, read_submissions
@@ -22,19 +23,7 @@ from lop.submit import main
 
 SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "submit_all_sant.sh"
 QUICK = Path(__file__).parent / "quick_trainer"
-SMALL = [
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=2",
-    "ppo.steps_per_update=128",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-    "checkpoint_every_steps=128",
-    "device=cpu",
-    "total_steps=256",
-]
+SMALL = small("snapshots=2", "checkpoint_every_steps=128", "device=cpu", "total_steps=256")
 PROFILE = """
 defaults: [gpu, _self_]
 cores_per_job: 1

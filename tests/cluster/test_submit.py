@@ -12,6 +12,7 @@ import warnings
 from pathlib import Path
 
 import pytest
+from small_runs import small
 
 from lop.cluster.local import active_jobs, lives, read_local
 from lop.cluster.plan import sent_before
@@ -21,18 +22,7 @@ from lop.run.owner import claim, read_owner
 from lop.submit import main
 
 SCRIPTS = Path(__file__).resolve().parents[2] / "scripts"
-SMALL = [
-    "env=ant",
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=2",
-    "ppo.steps_per_update=128",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-    "checkpoint_every_steps=256",
-]
+SMALL = small("env=ant", "snapshots=2", "checkpoint_every_steps=256")
 
 
 @pytest.fixture

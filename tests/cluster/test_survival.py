@@ -20,28 +20,14 @@ from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
+from small_runs import BUSY_CBP, assert_same_run, small
 
-from lop.run.checkpoint import load_checkpoint
 from lop.run.owner import process_start
 from lop.submit import main as submit
 
-SMALL = [
-    "env=ant",
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=4",
-    "ppo.steps_per_update=128",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-    "monitor.ranks_every_steps=500",
-    "checkpoint_every_steps=128",
-    "algo=cbp",
-    "algo.replacement_rate=0.02",
-    "algo.maturity_minibatches=5",
-    "total_steps=3072",
-]
+SMALL = small(
+    "env=ant", "monitor.ranks_every_steps=500", "checkpoint_every_steps=128", "algo=cbp", "total_steps=3072", *BUSY_CBP
+)
 PROFILE = """
 defaults: [cpu, _self_]
 cores_per_job: 1
@@ -50,7 +36,6 @@ seeds_per_process: 1
 time_hours: 1
 signal_lead_s: 40
 """
-FILES = ("metrics.jsonl", "tasks.jsonl", "episodes", "units", "events", "activity")
 BEGUN_ROWS = 3
 PATIENCE_S = 300.0
 
@@ -344,9 +329,7 @@ def test_an_interrupted_run_ends_as_if_nobody_had_touched_it(way, interrupted, u
     site, seed, interruption = interrupted[way]
     interruption.result()
     site.finished(seed)
-    one, other = contents(site.folder(seed)), contents(uninterrupted(seed))
-    assert one.keys() == other.keys()
-    assert [name for name in one if one[name] != other[name]] == []
+    assert_same_run(site.folder(seed), uninterrupted(seed))
 
 
 def test_afterwards_no_job_is_lost_and_nobody_works_on_twice(interrupted):
@@ -363,12 +346,3 @@ def test_afterwards_no_job_is_lost_and_nobody_works_on_twice(interrupted):
 
 def active(site: Site) -> str:
     return site.cluster("squeue", "-h", "-o", "%i %T %j")
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves that must not depend on how it was run."""
-    found = {name: (folder / name).read_bytes() for name in FILES}
-    found |= {f"snapshots/{p.name}": p.read_bytes() for p in (folder / "snapshots").glob("*")}
-    checkpoint = load_checkpoint(folder)
-    found |= {f"checkpoint/{name}": array.tobytes() for name, array in checkpoint.tensors.items()}
-    return found | {"checkpoint/meta": repr(checkpoint.meta).encode()}

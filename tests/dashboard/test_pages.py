@@ -9,6 +9,7 @@ import pytest
 from lop.analysis.colours import COLOURS
 from lop.dashboard.board import Board, look
 from lop.dashboard.draw import band_shapes
+from lop.dashboard.library import Library
 from lop.dashboard.pages import PAGES
 from lop.dashboard.pages.one_run import slipperiness
 from lop.dashboard.site import exported
@@ -48,8 +49,6 @@ def test_a_percentage_is_of_the_layers_units_and_the_mean_is_over_layers(library
 
 
 def test_a_layer_that_only_some_runs_have_is_a_percentage_of_each_runs_own(synthetic, tmp_path):
-    from lop.dashboard.library import Library
-
     for seed, layers in ((0, (8,)), (1, (8, 4))):
         run = synthetic.Synthetic(tmp_path, "ant", "std", seed, planned=20, layers=layers)
         run.advance(3)
@@ -97,6 +96,35 @@ def test_one_run_has_a_line_per_layer_and_frictions_behind(library):
     assert [(span.begin, span.end) for span in spans] == [(0, 81920), (81920, 163840), (163840, 245760)]
     assert spans[1].label.startswith("task 1, friction ")
     assert not view(library, "run", run=["ant/std/seed_0"]).charts[0].spans
+
+
+def test_the_critic_has_curves_of_its_own_where_it_was_watched(library, synthetic, tmp_path):
+    assert labels_of_choice(library, "ant/std/seed_0") == ["actor"]
+    run = synthetic.Synthetic(tmp_path, "ant", "std", 0, planned=20, layers=(8, 4))
+    for update in (1, 2):
+        layers = {f"margin/mean_margins/layer_{i}": update + 10.0 * i for i in (0, 1)}
+        dead = {f"margin/dead_counts/layer_{i}": 2.0 for i in (0, 1)}
+        both = {network + key: value for network in ("", "critic/") for key, value in (layers | dead).items()}
+        critic = {"critic/margin/mean_margins/layer_1": -7.0 * update, "val_weights/layer_2": 0.06}
+        step = update * synthetic.STEPS
+        run.store.append_metrics({"global_step": step, "update": update, "pol_weights/layer_2": 0.05} | both | critic)
+    run.end()
+    watched = Library(tmp_path)
+    watched.look()
+    assert labels_of_choice(watched, "ant/std/seed_0") == ["actor", "critic"]
+    charts = {chart.title: chart for chart in view(watched, "run", network=["critic/"]).charts}
+    dead, margins, weights = (
+        charts[f"{title} (critic)"] for title in ("Dead units", "Mean margin", "Weight magnitude")
+    )
+    assert [curve.y.tolist() for curve in dead.curves] == [[25.0, 25.0], [50.0, 50.0]]  # % of 8 and of 4 units
+    assert [curve.y.tolist() for curve in margins.curves] == [[1.0, 2.0], [-7.0, -14.0]]
+    assert weights.curves[-1].y.tolist() == [0.06, 0.06]
+
+
+def labels_of_choice(library, run: str) -> list[str]:
+    return next(
+        [text for _, text in f.options] for f in PAGES["run"].form(library, {"run": [run]}) if f.name == "network"
+    )
 
 
 def test_slipperiness_is_logarithmic():
@@ -169,8 +197,6 @@ def test_csv_holds_the_numbers_of_the_curves(library):
 
 
 def test_a_refresh_sends_what_is_new_and_keeps_the_plots(growing, tmp_path):
-    from lop.dashboard.library import Library
-
     library = Library(tmp_path / "runs")
     library.look()
     board = Board(PAGES["runs"], library, {})
@@ -183,8 +209,6 @@ def test_a_refresh_sends_what_is_new_and_keeps_the_plots(growing, tmp_path):
 
 
 def test_names_from_the_disk_are_escaped(growing, tmp_path):
-    from lop.dashboard.library import Library
-
     (tmp_path / "runs/ant").rename(tmp_path / "runs/<img src=x>")
     library = Library(tmp_path / "runs")
     library.look()

@@ -11,29 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from small_runs import BUSY_CBP, assert_same_run, small
 
-from lop.run.checkpoint import load_checkpoint
-
-SMALL = [
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=4",
-    "ppo.steps_per_update=256",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-    "monitor.ranks_every_steps=500",
-    "checkpoint_every_steps=512",
-    "total_steps=2048",
-]
+SMALL = small(
+    "ppo.steps_per_update=256", "monitor.ranks_every_steps=500", "checkpoint_every_steps=512", "total_steps=2048"
+)
 #: makes the rare things happen often
 BUSY = {
-    "cbp": ["algo.replacement_rate=0.02", "algo.maturity_minibatches=5"],
+    "cbp": BUSY_CBP,
     "redo": ["algo.period_minibatches=5", "algo.threshold=0.3"],
     "sant": ["env.task_steps=600"],
 }
-FILES = ("metrics.jsonl", "tasks.jsonl", "episodes", "units", "events", "activity")
 
 
 def words(env: str, algo: str, *more: str) -> list[str]:
@@ -70,21 +58,6 @@ def kill_when(process: subprocess.Popen, metrics: Path, size: int, number: int =
             return True
         time.sleep(0.002)
     return False
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves that must not depend on how it was run."""
-    found = {name: (folder / name).read_bytes() for name in FILES}
-    found |= {f"snapshots/{p.name}": p.read_bytes() for p in (folder / "snapshots").glob("*")}
-    checkpoint = load_checkpoint(folder)
-    found |= {f"checkpoint/{name}": array.tobytes() for name, array in checkpoint.tensors.items()}
-    return found | {"checkpoint/meta": repr(checkpoint.meta).encode()}
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    a, b = contents(one), contents(other)
-    assert a.keys() == b.keys()
-    assert [name for name in a if a[name] != b[name]] == []
 
 
 @pytest.fixture(scope="session")

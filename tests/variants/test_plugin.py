@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hydra.core.config_store import ConfigStore
+from small_runs import small
 
 from lop import variants
 from lop.run import config as run_config
@@ -16,16 +17,7 @@ from lop.run.reader import read_run
 from lop.train import train
 
 PLUGIN = Path(__file__).parent / "plugin"
-SMALL = [
-    "wandb.mode=disabled",
-    "progress.interval_s=1000",
-    "snapshots=0",
-    "ppo.steps_per_update=128",
-    "ppo.num_minibatches=4",
-    "ppo.num_epochs=2",
-    "ppo.hidden_sizes=[10,10]",
-    "monitor.buffer_size=100",
-]
+SMALL = small("snapshots=0")
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def view(library: Library, answers: Answers) -> View:
         Key("▼ death   ▲ revival", "", dash=""),
     ]
     every = "every update" if run.strip.stride == 1 else f"one update in {run.strip.stride}"
-    about = f"{run.name}, layer {layer}: margin of each unit over the last observations, {every}; point at it for more."
+    about = f"{run.name}, layer {layer}: margin of each unit over the last observations, {every}."
     return View("Units", [heat], legend, about, notes)
 
 
