@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from pathlib import Path
@@ -33,13 +34,13 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     """A type for add_argument: whole numbers from low to high, both included; 1e4 is understood."""
 
     def convert(text: str) -> int:
-        try:
-            value = float(text)
-        except ValueError:
-            value = 0.5
-        if value != int(value) or not low <= value <= high:
-            raise argparse.ArgumentTypeError(f"{text}: must be a whole number from {low} to {high}")
-        return int(value)
+        # as an integer first: a float has no room for the digits of a large one
+        for kind in (int, float):
+            with contextlib.suppress(ValueError, OverflowError):  # not a number; nan; inf
+                value = kind(text)
+                if value == int(value) and low <= value <= high:
+                    return int(value)
+        raise argparse.ArgumentTypeError(f"{text}: must be a whole number from {low} to {high}")
 
     return convert
 
