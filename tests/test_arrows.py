@@ -31,6 +31,7 @@ ALLOWED = {
         "lop.run.command",
         "lop.run.files",
         "lop.run.progress",
+        "lop.run.streams",
     },
 }
 
