@@ -22,7 +22,17 @@ from lop.run.command import Parser
 from lop.run.versions import cpu_model, git_revision
 
 NEEDED = ("torch", "numpy", "mujoco", "gymnasium", "hydra-core", "orjson", "safetensors", "tqdm", "wandb")
-OPTIONAL = ("submitit", "bokeh", "matplotlib", "scipy", "stable-baselines3")
+OPTIONAL = (
+    "submitit",
+    "bokeh",
+    "matplotlib",
+    "pandas",
+    "scipy",
+    "imageio",
+    "wandb-workspaces",
+    "stable-baselines3",
+    "lightning",
+)
 SLURM = ("sbatch", "srun", "squeue", "scancel", "sacct")
 FREE_GB = 5.0  # a run of 100 M steps writes 350 MB of unit records and a hundred snapshots of 1.2 MB
 OK, NOTE, BAD = "ok", "note", "BAD"

@@ -24,7 +24,7 @@ from lop.run.config import TrainConfig
 from lop.run.files import RunError, disk, make_folder, write_all, write_atomic
 from lop.run.owner import Owner, OwnershipLost, claim, read_owner
 from lop.run.store import FILES, RUN_JSON, SNAPSHOTS, folder_for
-from lop.run.trackers import SIDECAR
+from lop.run.wandb_run import SIDECAR
 
 EVERY_S = 30.0
 WHOLE = (RUN_JSON, SIDECAR)  # small files that are replaced, beside the checkpoints

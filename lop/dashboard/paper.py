@@ -25,7 +25,7 @@ LINES = {"solid": "-", "dashed": "--", "dotted": ":", "dotdash": "-."}
 CSV_HEAD = ("chart", "series", "x", "y", "low", "high")
 
 
-def picture(view: View, columns: int, kind: str) -> bytes:
+def picture(view: View, columns: int, kind: str, dpi: int = DPI) -> bytes:
     """The charts of a view with legend and caption; kind: "png" or "pdf" (text stays text)."""
     rows = max(1, math.ceil(len(view.charts) / columns))
     height = ROW_INCHES * rows if columns > 1 else 2 * ROW_INCHES * rows
@@ -37,7 +37,7 @@ def picture(view: View, columns: int, kind: str) -> bytes:
     _write_below(below, view)
     target = io.BytesIO()
     with matplotlib.rc_context({"pdf.fonttype": 42}):
-        figure.savefig(target, format=kind, dpi=DPI)
+        figure.savefig(target, format=kind, dpi=dpi)
     return target.getvalue()
 
 

@@ -180,9 +180,11 @@ class WandbSettings:
     project: str = MISSING
     entity: str | None = MISSING
     tags: list[str] = MISSING
+    images_every_steps: float = MISSING
 
     def problems(self) -> list[str]:
-        return _not_among("wandb.mode", self.mode, ("auto", "online", "offline", "disabled"))
+        found = _not_among("wandb.mode", self.mode, ("auto", "online", "offline", "disabled"))
+        return found + _below("wandb.images_every_steps", self.images_every_steps, 0)
 
 
 @dataclass

@@ -1,40 +1,40 @@
 """Trackers: copies of a run's metrics elsewhere. The local store is the truth, and a tracker may fail without harm.
 
-`WandbTracker` sends rows to wandb: online when a key and a connection exist, else into `<run folder>/wandb`, from
-where `wandb sync` sends them. `wandb.json` beside it keeps the run's id and the last step sent, so that a resumed run
-goes on as the same one and rows computed again are not sent twice. It never holds a key.
+`WandbTracker` sends rows to wandb: online when a key and a connection exist, else into `<run folder>/wandb`; later
+`python -m lop.boards sync` sends what wandb does not have. `wandb.json` in the run folder keeps the run's id, the last step
+that was logged and whether it went online, so that a resumed run goes on as the same one, rows computed again are not
+sent twice, and no row overtakes one that still waits in the folder. It never holds a key.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import netrc
 import os
-import re
-import secrets
 import socket
 import urllib.parse
 import urllib.request
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from lop.run.files import RunError, disk
+from lop.run.files import RunError
+from lop.run.wandb_run import SETTINGS, about_run, define_axis, images, new_sidecar, read_sidecar, write_sidecar
 
-SIDECAR = "wandb.json"
-VERSION = 1
 MODES = ("online", "offline", "disabled")
 CONNECT_S = 3.0
 FORMER_HOST = "api.wandb.ai"  # keys saved by older versions of wandb stand under it, and 0.31 still finds them
 
 
+Pictures = Callable[[], Mapping[str, bytes]]
+
+
 class Tracker(Protocol):
     """What the training loop asks of a tracker."""
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Takes one row with its global_step."""
+    def log(self, row: dict[str, Any], pictures: Pictures | None = None) -> None:
+        """Takes one row with its global_step, and what draws PNG files to go with it, by key."""
 
     def finish(self, status: str) -> None:
         """Ends the tracking: "finished", "stopped" or "failed"."""
@@ -56,16 +56,18 @@ class WandbTracker:
         """group: "<env>/<algo>[-name]"; config: with the seed; mode: one of MODES, None: as WANDB_MODE or a key says."""
         self._folder = Path(folder)
         self._run: Any = None
+        self._draws = True
         self._mode: Any = asked_mode(mode)
         if self._mode == "disabled":
             return
-        about = {"group": group, "config": config, "project": project, "entity": entity, "tags": list(tags)}
+        about = about_run(self._folder, group, config, project=project, entity=entity, tags=tags)
         self._guarded(lambda: self._start(about))
 
-    def log(self, row: dict[str, Any]) -> None:
-        """Sends a row of scalars, unless its global_step was sent before."""
+    def log(self, row: dict[str, Any], pictures: Pictures | None = None) -> None:
+        """Sends a row of scalars, unless its global_step was sent before; pictures only online, `sync` draws the others."""
         if self._run is not None and row["global_step"] > self._sidecar["last_step"]:
-            self._guarded(lambda: self._send(row))
+            drawn = self._drawn(pictures) if pictures and self._draws and self._mode == "online" else {}
+            self._guarded(lambda: self._send({**row, **drawn}))
 
     def finish(self, status: str) -> None:
         """Ends the wandb run; a failed one is shown as such. Finishing twice does nothing."""
@@ -76,34 +78,28 @@ class WandbTracker:
     def _start(self, about: dict[str, Any]) -> None:
         import wandb
 
-        self._mode = self._mode or default_mode()
-        self._sidecar = read_sidecar(self._folder) or _new_sidecar(about["group"])
+        self._sidecar = read_sidecar(self._folder) or new_sidecar(about["group"])
+        waits = self._sidecar["mode"] == "offline" and self._sidecar["last_step"] >= 0
+        # what still waits in the folder comes first: online rows would overtake it
+        self._mode = self._mode or ("offline" if waits else default_mode())
+        self._sidecar["mode"] = self._mode
         self._save()
-        settings = wandb.Settings(
-            silent=True,
-            console="off",
-            disable_git=True,  # a remote's address may hold a token
-            disable_code=True,
-            x_disable_stats=True,
-            # wandb-core dies with us and loses what it has not flushed (15 s by default)
-            x_transaction_log_flush_interval=1.0,
-            finish_timeout=60.0,  # what is not sent by then stays on the disk, for `wandb sync`
-        )
+        # wandb-core dies with us and loses what it has not flushed (15 s by default); what is not sent within 60 s of the
+        # end stays on the disk
+        settings = wandb.Settings(**SETTINGS, x_transaction_log_flush_interval=1.0, finish_timeout=60.0)
         self._run = wandb.init(
             **about,
             id=self._sidecar["id"],
-            name=f"{about['group']}/{self._folder.name}",
             dir=self._folder,
             mode=self._mode,
-            # offline a resume is a new folder with the same id, merged by `wandb sync`
+            # offline a resume is a new folder with the same id
             resume="allow" if self._mode == "online" else None,
             reinit="create_new",
             settings=settings,
         )
         # processes started from here would talk to our wandb-core, and die with it
         os.environ.pop("WANDB_SERVICE", None)
-        self._run.define_metric("global_step")
-        self._run.define_metric("*", step_metric="global_step")
+        define_axis(self._run)
 
     def _send(self, row: dict[str, Any]) -> None:
         # noted before it is sent: a row may be lost with the process, but never sent twice
@@ -111,17 +107,22 @@ class WandbTracker:
         self._save()
         self._run.log(row)
 
+    def _drawn(self, pictures: Pictures) -> dict[str, Any]:
+        """wandb's images; none, after one warning, where they cannot be drawn: the rows are sent all the same."""
+        try:
+            return images(pictures())
+        except Exception as error:
+            self._draws = False
+            reason = " ".join(str(error).split()) or type(error).__name__
+            warnings.warn(f"no pictures of {self._folder} for wandb: {reason}. Training goes on.", stacklevel=3)
+            return {}
+
     def _end(self, status: str) -> None:
         self._run.summary["status"] = status
         self._run.finish(exit_code=int(status == "failed"))
 
     def _save(self) -> None:
-        # not fsynced, once an update: what a lost machine forgets here is at worst a row sent twice
-        path = self._folder / SIDECAR
-        temporary = path.with_name(path.name + ".tmp")
-        with disk("write", path):
-            temporary.write_text(json.dumps(self._sidecar) + "\n")
-            os.replace(temporary, path)
+        write_sidecar(self._folder, self._sidecar)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         try:
@@ -130,7 +131,7 @@ class WandbTracker:
             self._run = None
             if isinstance(error, ConnectionError):
                 _forget_service()
-            reason = _without_key(" ".join(str(error).split()) or type(error).__name__)
+            reason = without_key(" ".join(str(error).split()) or type(error).__name__)
             warnings.warn(f"wandb is off for {self._folder}: {reason}. Training goes on.", stacklevel=3)
 
 
@@ -142,22 +143,18 @@ def asked_mode(mode: str | None) -> str | None:
     return asked
 
 
-def read_sidecar(folder: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """id and last_step of the folder's wandb run; None if there is none that can be read."""
-    try:
-        content = json.loads((Path(folder) / SIDECAR).read_bytes())
-        return {"format": VERSION, "id": str(content["id"]), "last_step": int(content["last_step"])}
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-
-
 def default_mode() -> str:
     """ "online" if there is a key for wandb's host and the host answers, else "offline"."""
+    base = base_address()
+    # without a connection wandb.init itself takes 31 s to 90 s to find out
+    return "online" if has_key(base.netloc) and answers(base) else "offline"
+
+
+def base_address() -> urllib.parse.SplitResult:
+    """The address of wandb's host, as its settings and WANDB_BASE_URL say."""
     import wandb
 
-    base = urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
-    # without a connection wandb.init itself takes 31 s to 90 s to find out
-    return "online" if has_key(base.netloc) and _answers(base) else "offline"
+    return urllib.parse.urlsplit(os.environ.get("WANDB_BASE_URL") or wandb.Settings().base_url)
 
 
 def has_key(host: str) -> bool:
@@ -184,7 +181,8 @@ def _netrc_has(host: str) -> bool:
     return False
 
 
-def _answers(base: urllib.parse.SplitResult) -> bool:
+def answers(base: urllib.parse.SplitResult) -> bool:
+    """Whether something listens at the address; True behind a proxy, which is not asked."""
     if base.scheme in urllib.request.getproxies():
         return True  # behind a proxy the host itself need not answer
     try:
@@ -195,11 +193,7 @@ def _answers(base: urllib.parse.SplitResult) -> bool:
     return True
 
 
-def _new_sidecar(group: str) -> dict[str, Any]:
-    readable = re.sub(r"[^\w-]+", "-", group)
-    return {"format": VERSION, "id": f"{readable}-{secrets.token_hex(6)}", "last_step": -1}
-
-
-def _without_key(text: str) -> str:
+def without_key(text: str) -> str:
+    """The text with a key of the environment blotted out."""
     key = os.environ.get("WANDB_API_KEY")
     return text.replace(key, "[key]") if key else text

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from lop.boards import pictures
 from lop.run.checkpoint import CHECKPOINT, PREVIOUS, Checkpoint
 from lop.run.config import ConfigError, TrainConfig
 from lop.run.files import RunError, disk
 from lop.run.owner import claim
 from lop.run.reader import read_run
 from lop.run.store import RUN_JSON, RunStore, folder_for
-from lop.run.trackers import WandbTracker
+from lop.run.trackers import Pictures, WandbTracker
 from lop.run.versions import same_configuration, versions
+from lop.run.wandb_run import task_columns
 from lop.training.frictions import first_difference, member_frictions
 from lop.training.observer import Records
 
@@ -157,6 +160,7 @@ class Member:
         store.append_metrics(row)
         store.append_timing({"global_step": row["global_step"], "update": row["update"], **timing})
         store.append_episodes(records.episodes)
+        columns = task_columns(records.tasks)
         for task_row in records.tasks:
             if task_row.pop("closing", False):
                 self._closing.append(task_row)
@@ -169,7 +173,13 @@ class Member:
         if records.events is not None:
             store.append_events(records.events)
         store.flush()
-        self._tracker.log(row)
+        self._tracker.log({**row, **columns}, self._heat_maps(row["global_step"]))
+
+    def _heat_maps(self, step: int) -> Pictures | None:
+        """What draws the pictures that go to the tracker with the row of this step; None: there are none."""
+        every, per_update = int(self.config.wandb.images_every_steps), self.config.ppo.steps_per_update
+        due = pictures.due(step, per_update, every, self.config.num_updates * per_update)
+        return functools.partial(pictures.heat_maps, self.folder) if due else None
 
     def snapshot(self, step: int, tensors: dict[str, np.ndarray]) -> None:
         self._store.write_snapshot(step, tensors)

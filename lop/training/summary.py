@@ -56,7 +56,7 @@ def summary(config: TrainConfig, members: list[Member], stopped: str) -> str:
         lines.append(f"play the policy: python -m lop.evaluate {describe(alive[0].folder)}")
     if any((member.folder / "wandb").is_dir() for member in members):
         lines.append(
-            "wandb: offline runs are kept in each run folder; `wandb sync <run folder>/wandb/offline-run-*` sends them"
+            f"wandb: rows that are not sent yet wait in the run folders; python -m lop.boards sync {config.runs_dir}"
         )
     return "\n".join(lines)
 

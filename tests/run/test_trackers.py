@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -14,7 +15,8 @@ from typing import Any
 import pytest
 
 from lop.run.files import RunError
-from lop.run.trackers import WandbTracker, default_mode, read_sidecar
+from lop.run.trackers import WandbTracker, default_mode
+from lop.run.wandb_run import read_sidecar, task_columns
 
 OFFLINE_RUN = """
 import os, sys
@@ -93,6 +95,10 @@ class FakeWandb(types.ModuleType):
     def Settings(**options: Any) -> types.SimpleNamespace:
         return types.SimpleNamespace(base_url="https://wandb.invalid", **options)
 
+    @staticmethod
+    def Image(picture: Any) -> tuple[str, tuple[int, int]]:
+        return ("image", picture.size)
+
     def init(self, **options: Any) -> FakeRun:
         if self.failing == "init":
             raise RuntimeError("no network")
@@ -155,7 +161,11 @@ def test_runs_are_grouped_named_and_plotted_over_global_step(tmp_path: Path, wan
     folder.mkdir()
     WandbTracker(folder, "ant/cbp-x", {"seed": 3}, project="p", entity="lab", tags=["t"])
     (options,) = wandb.options
-    assert (options["group"], options["name"], options["config"]) == ("ant/cbp-x", "ant/cbp-x/seed_3", {"seed": 3})
+    assert (options["group"], options["name"], options["config"]) == (
+        "ant/cbp-x",
+        "ant/cbp-x/seed_3",
+        {"seed": 3, "label": "cbp-x"},
+    )
     assert (options["project"], options["entity"], options["tags"]) == ("p", "lab", ["t"])
     assert (options["mode"], options["reinit"], options["dir"]) == ("offline", "create_new", folder)
     assert wandb.runs[0].metrics == [(("global_step",), {}), (("*",), {"step_metric": "global_step"})]
@@ -245,3 +255,55 @@ def test_a_key_in_netrc_counts_for_its_host_only(
         assert default_mode() == "offline"
         netrc.write_text(f"machine {host}\n  login user\n  password {SECRET}\n")
         assert default_mode() == "online"
+
+
+def png() -> dict[str, bytes]:
+    image = pytest.importorskip("PIL.Image")
+    target = io.BytesIO()
+    image.new("RGB", (4, 2)).save(target, "png")
+    return {"units/margin/layer_0": target.getvalue()}
+
+
+def test_pictures_go_with_their_row_when_online(tmp_path: Path, wandb: FakeWandb) -> None:
+    tracker = WandbTracker(tmp_path, "g", {}, mode="online")
+    tracker.log({"global_step": 1}, png)
+    tracker.log({"global_step": 2})
+    assert wandb.runs[0].rows == [{"global_step": 1, "units/margin/layer_0": ("image", (4, 2))}, {"global_step": 2}]
+
+
+def test_offline_nothing_is_drawn(tmp_path: Path, wandb: FakeWandb) -> None:
+    tracker = WandbTracker(tmp_path, "g", {}, mode="offline")
+    tracker.log({"global_step": 1}, lambda: pytest.fail("drawn"))
+    assert wandb.runs[0].rows == [{"global_step": 1}]
+
+
+def test_a_picture_that_cannot_be_drawn_warns_once_and_the_rows_go_on(tmp_path: Path, wandb: FakeWandb) -> None:
+    def failing() -> dict[str, bytes]:
+        raise ValueError("no\nfont")
+
+    tracker = WandbTracker(tmp_path, "g", {}, mode="online")
+    with pytest.warns(UserWarning, match="no pictures of .*: no font. Training goes on"):
+        tracker.log({"global_step": 1}, failing)
+    tracker.log({"global_step": 2}, failing)  # a second warning would be an error
+    assert wandb.runs[0].rows == [{"global_step": 1}, {"global_step": 2}]
+
+
+def test_offline_rows_that_wait_keep_a_resumed_run_offline(
+    tmp_path: Path, wandb: FakeWandb, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lop.run.trackers.default_mode", lambda: "offline")
+    WandbTracker(tmp_path, "g", {}).log({"global_step": 1})
+    monkeypatch.setattr("lop.run.trackers.default_mode", lambda: "online")
+    WandbTracker(tmp_path, "g", {})
+    assert wandb.options[1]["mode"] == "offline"
+    WandbTracker(tmp_path, "g", {}, mode="online")  # whoever asks for it gets it
+    assert wandb.options[2]["mode"] == "online"
+
+
+def test_rows_of_tasks_become_columns() -> None:
+    start = {"event": "start", "task": 1, "global_step": 600, "margin/dead_counts/layer_0": 2.0, "srank/layer_0": 9.0}
+    ends = {"event": "end", "task": 0, "global_step": 600, "margin/mean_margins/layer_1": 0.5}
+    assert task_columns([ends, start]) == {
+        "task/end_mean_margins/layer_1": 0.5,
+        "task/start_dead_counts/layer_0": 2.0,
+    }
