@@ -18,8 +18,11 @@ from lop.dashboard.board import Board
 from lop.dashboard.choices import Field
 from lop.dashboard.look import THEMES
 from lop.dashboard.pages import PAGES
+from lop.lab.playground import NAME as PLAYGROUND
 
 FORMATS = ("html", "png", "pdf", "csv")
+#: address and title of every page
+LINKS = [*((page.name, page.title) for page in PAGES.values()), (PLAYGROUND, "Playground")]
 
 
 @cache
@@ -33,7 +36,7 @@ def variables(here: str, fields: Sequence[Field], address: str, live: bool) -> d
     return {
         "style": _text("page.css"),
         "script": _text("page.js").replace("/*THEMES*/", json.dumps(THEMES)),
-        "pages": [(page.name, page.title) for page in PAGES.values()],
+        "pages": LINKS,
         "formats": FORMATS,
         "here": here,
         "fields": fields,

@@ -22,6 +22,7 @@ from lop.dashboard import html
 from lop.dashboard.board import Board, look
 from lop.dashboard.library import Library
 from lop.dashboard.pages import PAGES, Page
+from lop.lab.playground import page as playground
 
 ADDRESS = "127.0.0.1"
 HOSTS = ("127.0.0.1", "localhost")
@@ -39,6 +40,7 @@ def serve(library: Library, port: int) -> Server:
     patterns = [
         (r"/?", RedirectHandler, {"url": f"/{FIRST_PAGE}", "permanent": False}),
         (r"/export", Export, {"library": library}),
+        (f"/{html.PLAYGROUND}", Playground),
     ]
     port = open_port(port)
     # another origin may not read the pages through a reader's browser
@@ -105,6 +107,15 @@ class Export(RequestHandler):
 
     def write_error(self, status_code: int, **_: Any) -> None:
         self.finish(f"{status_code}: pages are {', '.join(PAGES)}; formats are {', '.join(TYPES)}\n")
+
+
+class Playground(RequestHandler):
+    """/playground: the lab's page, among this site's links."""
+
+    def get(self) -> None:
+        """Sends the page; it holds all that it needs."""
+        self.set_header("Content-Type", TYPES["html"])
+        self.finish(playground(html.LINKS))
 
 
 def exported(page: Page, library: Library, query: dict[str, list[str]], kind: str) -> str | bytes:

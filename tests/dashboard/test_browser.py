@@ -83,6 +83,10 @@ def test_the_button_turns_the_page_dark_and_it_stays_so(seen):
     assert near(seen["folder"] / "runs-toggled.png", THEMES["dark"]["panel"]) > 1280 * 800 / 20
 
 
+def test_the_playground_is_a_page_of_the_dashboard(seen):
+    assert seen["playground"] == ["Playground - lop", "rgb(20, 23, 27)", f"{PAGES['compare'].title} - lop"]
+
+
 def test_a_choice_in_the_form_is_shown(seen):
     assert "sant/std" in seen["chosen"] and ">ant/" not in seen["chosen"]
 

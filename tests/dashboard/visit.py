@@ -118,6 +118,19 @@ def toggle(context: BrowserContext, address: str, out: Path, seen: Seen) -> None
     seen.found["toggle"] = colours
 
 
+def play(context: BrowserContext, address: str, out: Path, seen: Seen) -> None:
+    """From a page to the playground and back, by the links."""
+    page = opened(context, address + "runs", "dark")
+    page.click("nav >> text=Playground")
+    page.wait_for_function("window.playground?.counted.drawn > 0", timeout=WAIT_MS)
+    page.screenshot(path=out / "playground-dark.png")
+    seen.found["playground"] = [page.title(), page.evaluate("getComputedStyle(document.body).backgroundColor")]
+    page.click("nav >> text=Compare")
+    page.wait_for_function(DRAWN, timeout=WAIT_MS)
+    seen.found["playground"].append(page.title())
+    page.close()
+
+
 def choose(context: BrowserContext, address: str, seen: Seen) -> None:
     """The form leads to another address, which shows what was chosen."""
     page = opened(context, address + "runs", "light")
@@ -173,6 +186,7 @@ def main() -> None:
         seen.watch(context)
         visit_all(context, address, out, seen)
         toggle(context, address, out, seen)
+        play(context, address, out, seen)
         choose(context, address, seen)
         grow(context, address, runs, seen)
         save(context, address, out, seen)
