@@ -70,21 +70,24 @@ def _run(given: argparse.Namespace) -> int:
         from lop.analysis.published import export_all
 
         return _listed(export_all(runs, Path(given.export)))
+    from lop.analysis.rows import brief
     from lop.analysis.write import write_all
 
     make_folder(Path(given.out))
     write_all(runs, Path(given.out), given.bin_steps, not given.no_units)
-    for text in runs.left_out:
+    for text in brief(runs.left_out):
         print(f"note: {text}", file=sys.stderr)
     print(f"{len(runs)} runs: {Path(given.out) / 'report.html'}, summary.md, figures (PNG, PDF), tables (CSV)")
     return 0
 
 
 def _listed(done: tuple[list[Path], list[str]]) -> int:
+    from lop.analysis.rows import brief
+
     written, left_out = done
     for path in written:
         print(path)
-    for text in left_out:
+    for text in brief(left_out):
         print(f"note: {text}", file=sys.stderr)
     return 0 if written else 2
 

@@ -11,6 +11,7 @@ import orjson
 
 from lop.run.records import NON_FINITE, VERSION
 
+MAX_ALIKE = 3
 TAIL_BYTES = 1 << 17
 
 
@@ -40,6 +41,19 @@ def note(left_out: list[str], text: str) -> None:
     line = " ".join(text.split())
     if line not in left_out:
         left_out.append(line)
+
+
+def brief(left_out: list[str]) -> list[str]:
+    """The texts for reading: of those that say the same about many files (`<path>: <reason>`), the first and how many."""
+    alike: dict[str, list[str]] = {}
+    for line in left_out:
+        alike.setdefault(line.partition(": ")[2], []).append(line)
+    found = []
+    for reason, lines in alike.items():
+        if reason and len(lines) > MAX_ALIKE:
+            lines = [f"{lines[0].partition(': ')[0]} and {len(lines) - 1} more: {reason}"]
+        found += lines
+    return found
 
 
 def last_row(path: Path) -> dict[str, Any]:

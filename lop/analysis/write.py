@@ -10,6 +10,7 @@ import pandas as pd
 from lop.analysis import figures, predictors, quantities, relations, scores, statistics, tasks, unit_figures
 from lop.analysis.curves import curves
 from lop.analysis.report import Report, Writer
+from lop.analysis.rows import brief
 from lop.analysis.runs import IDENTITY, Runs
 
 METHODS = (
@@ -59,7 +60,7 @@ def write_all(
         _relations(writer, frame)
     if runs.left_out:
         report.section("Left out")
-        report.items(runs.left_out)
+        report.items(brief(runs.left_out))
     writer.close()
     return report
 

@@ -12,6 +12,7 @@ import pytest
 
 import lop.analysis
 from lop.analysis.curves import binned, curves, groups, nice_width
+from lop.analysis.rows import brief
 from lop.run.files import RunError
 
 
@@ -160,3 +161,11 @@ def test_a_missing_extra_is_one_line(tmp_path):
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr == "error: lop.analysis needs pandas: pip install 'lop-rl[analysis]'\n"
+
+
+def test_what_is_said_of_many_files_is_said_once():
+    many = [f"runs/seed_{i}/units: 0 updates" for i in range(150)]
+    three = [f"runs/seed_{i}: no run.json" for i in range(3)]
+    alone = ["runs hold two configurations"]
+    assert brief([*alone, *many, *three]) == [*alone, "runs/seed_0/units and 149 more: 0 updates", *three]
+    assert brief(alone * 5) == alone * 5
