@@ -39,11 +39,14 @@ def python(installed: Path, cwd: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_the_wheel_holds_the_configuration_and_the_published_frictions(installed):
-    for name in ("lop/cfg/train.yaml", "lop/cfg/sant/redo.yaml", "lop/envs/published_frictions.json"):
-        assert (installed / name).read_bytes() == (ROOT / name.replace("lop/cfg", "cfg")).read_bytes()
-    ours = {str(path.relative_to(ROOT / "cfg")) for path in (ROOT / "cfg").rglob("*.yaml")}
-    assert {str(path.relative_to(installed / "lop/cfg")) for path in (installed / "lop/cfg").rglob("*.yaml")} == ours
+def test_the_wheel_holds_the_configuration_and_every_file_of_the_package(installed):
+    ours = {"lop/cfg" / path.relative_to(ROOT / "cfg"): path for path in (ROOT / "cfg").rglob("*.yaml")}
+    package = [path for path in (ROOT / "lop").rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    ours |= {path.relative_to(ROOT): path for path in package}
+    assert {path.suffix for path in ours} >= {".py", ".yaml", ".json", ".html", ".css", ".js"}
+    packed = {path.relative_to(installed) for path in (installed / "lop").rglob("*") if path.is_file()}
+    assert packed == set(ours)
+    assert [name for name, path in ours.items() if (installed / name).read_bytes() != path.read_bytes()] == []
 
 
 def test_the_wheel_holds_nothing_but_the_package(installed):
