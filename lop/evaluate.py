@@ -23,10 +23,10 @@ from lop.run.command import Parser, wrong
 from lop.run.files import RunError, write_atomic
 from lop.run.progress import number
 from lop.run.reader import Run, policy_from, read_run, weights_at
+from lop.run.seeds import MAX_SEED
 from lop.run.streams import stream
 
 MAX_EPISODES = 10_000
-MAX_SEED = 2**32 - 1
 
 
 def evaluate(

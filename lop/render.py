@@ -31,9 +31,9 @@ from lop.run.command import Parser, wrong
 from lop.run.files import RunError
 from lop.run.progress import number
 from lop.run.reader import Run, policy_from, read_run, weights_at
+from lop.run.seeds import MAX_SEED
 from lop.run.streams import stream
 
-MAX_SEED = 2**32 - 1
 MAX_SIZE = 4096
 SUFFIXES = (".mp4", ".gif")
 # a GIF counts in hundredths of a second, and browsers slow one down below two of them

@@ -32,6 +32,7 @@ ALLOWED = {
         "lop.run.command",
         "lop.run.files",
         "lop.run.progress",
+        "lop.run.seeds",
         "lop.run.streams",
     },
 }

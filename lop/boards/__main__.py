@@ -35,7 +35,7 @@ def arguments(words: list[str] | None) -> argparse.Namespace:
     sync.add_argument("--entity", metavar="E", help="user or team; by default what each run was started with")
     sync.add_argument("--project", metavar="P", help="project; by default what each run was started with")
     sync.add_argument("--all", action="store_true", help="also runs that were made with wandb.mode=disabled")
-    sync.add_argument("--anew", action="store_true", help="send every run whole, as a new one at wandb")
+    sync.add_argument("--anew", action="store_true", help="send the one run in this folder whole, as a new one")
     given = parser.parse_args(words)
     if given.verb == "push" and not given.json and not (given.entity and given.project):
         push.error("--entity and --project are needed, for instance --entity my-team --project lop")
@@ -52,7 +52,8 @@ def main(words: list[str] | None = None) -> int:
     except (RunError, ImportError) as error:
         return wrong(error)
     except KeyboardInterrupt:
-        return wrong("stopped; the same command goes on", 130)
+        again = "the command without --anew" if getattr(given, "anew", False) else "the same command"
+        return wrong(f"stopped; {again} goes on", 130)
 
 
 def run_push(given: argparse.Namespace) -> int:

@@ -44,7 +44,7 @@ class Server:
         )
         with self.spoken():
             self._api = wandb.Api(timeout=round(TIMEOUT_S))
-        self.app = self._api._service_api.app_url.rstrip("/")
+            self.app = self._api._service_api.app_url.rstrip("/")
 
     def ask(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
         """The data of the answer. Errors: ServerError."""

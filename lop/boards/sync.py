@@ -12,11 +12,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -34,14 +32,10 @@ from lop.run.wandb_run import (
     images,
     new_sidecar,
     read_sidecar,
+    sending,
     task_columns,
     write_sidecar,
 )
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 PROGRESS = """
 query LopRunProgress($entity: String, $project: String, $run: String!) {
@@ -50,6 +44,8 @@ query LopRunProgress($entity: String, $project: String, $run: String!) {
   }
 }
 """
+ANSWERS = "query LopAnswers { viewer { id } }"
+DEFAULT_PROJECT = "lop"
 CONFIRM_S = 20.0  # wandb may count what it has received a little later
 FINISH_S, ROWS_PER_S = 60.0, 50.0  # of a slow connection: how long sending may take at most
 MARK = ".synced"  # wandb's own, behind the name of a .wandb file
@@ -78,14 +74,20 @@ class Sync:
         folders = sorted(list_runs(root), key=lambda folder: natural(folder.as_posix()))
         if not folders:
             raise RunError(f"there are no runs below {root}")
+        if self.anew and len(folders) > 1:
+            # the same command again would send each as yet another run
+            raise RunError(f"--anew sends one run: give its folder, {root} holds {len(folders)}")
         complete = True
         for folder in folders:
             try:
-                with one_at_a_time(folder):
+                with sending(folder) as alone:
+                    if not alone:
+                        raise RunError("another sync is sending it just now")
                     print(f"{folder}: {self.run(read_run(folder))}", flush=True)
-            except ServerError:
-                raise
             except RunError as error:
+                if isinstance(error, ServerError):
+                    # is it this run that wandb refuses (deleted there, a tag too long)? else this raises
+                    self.server.ask(ANSWERS, {})
                 complete = False
                 print(f"error: {folder}: {' '.join(str(error).split())}", file=sys.stderr, flush=True)
         return 0 if complete else 1
@@ -98,19 +100,23 @@ class Sync:
             return "not sent: it was made with wandb.mode=disabled (--all sends it too)"
         if living and (sidecar is None or sidecar["mode"] == "online"):
             return f"left alone: it is in training {'and sends its rows itself' if sidecar else 'without wandb'}"
-        about = self._about(run)
+        about, rows = self._about(run), rows_of(run)
         if sidecar is None or (self.anew and not living):
-            sidecar = new_sidecar(about["group"])
+            # all rows wait: a run that is resumed before they have arrived stays offline
+            sidecar = new_sidecar(about["group"]) | {"last_step": rows[-1]["global_step"] if rows else -1}
             write_sidecar(run.folder, sidecar)
         before = self._progress(about, sidecar["id"])
-        rows = rows_of(run)
         missed = sum(row["global_step"] <= before.last_step for row in rows) - before.rows
         new = [row for row in rows if row["global_step"] > before.last_step]
         if new:
             self._send(run, about, sidecar["id"], new, living)
             self._confirm(about, sidecar["id"], new[-1]["global_step"])
-        if rows and not living:
-            self._mark(run, sidecar, rows[-1]["global_step"])
+        if rows and not living and self._is_home(about, run):
+            # wandb may have more: rows that a resume cut back and that will be computed again
+            last = max(rows[-1]["global_step"], before.last_step)
+            write_sidecar(run.folder, sidecar | {"last_step": last, "mode": "online"})
+            if missed <= 0:
+                mark_parts(run.folder, sidecar["id"])
         said = f"sent {len(new):,} rows" if new else "nothing new"
         said += f" up to step {new[-1]['global_step']:,}" if new else ""
         said += " (still in training)" if living else ""
@@ -127,7 +133,7 @@ class Sync:
             run.folder.resolve(),
             f"{group}-{name}" if name else group,
             run.configuration,
-            project=self.project or settings.get("project") or "lop",
+            project=self.project or settings.get("project") or DEFAULT_PROJECT,
             entity=self.entity or settings.get("entity"),
             tags=settings.get("tags") or [],
         )
@@ -176,18 +182,21 @@ class Sync:
                 raise RunError(f"wandb has it up to step {reached:,} of {step:,}; the same command goes on there")
             time.sleep(0.5)
 
-    def _mark(self, run: Run, sidecar: dict[str, Any], step: int) -> None:
-        for part in (run.folder / "wandb").glob(f"*run-*-{sidecar['id']}/*.wandb"):
-            with contextlib.suppress(OSError):
-                part.with_name(part.name + MARK).touch()
-        write_sidecar(run.folder, sidecar | {"last_step": step, "mode": "online"})
+    def _is_home(self, about: dict[str, Any], run: Run) -> bool:
+        """Whether the run's own tracker would go on in the same project."""
+        own = run.configuration.get("wandb", {})
+        return (about["entity"], about["project"]) == (own.get("entity"), own.get("project") or DEFAULT_PROJECT)
 
 
 def rows_of(run: Run) -> list[dict[str, Any]]:
     """The rows of metrics.jsonl, and beside each what tasks.jsonl gained up to its step."""
-    tasks = sorted(run.tasks, key=lambda row: row["global_step"])
+    # first the rows: a trainer may add to both files meanwhile
+    metrics, tasks = run.metrics_rows, run.tasks
+    if any("global_step" not in row for row in (*metrics, *tasks)):
+        raise RunError("metrics.jsonl or tasks.jsonl is damaged: a row has no global_step")
+    tasks = sorted(tasks, key=lambda row: row["global_step"])
     rows, begin = [], 0
-    for row in run.metrics_rows:
+    for row in metrics:
         end = begin
         while end < len(tasks) and tasks[end]["global_step"] <= row["global_step"]:
             end += 1
@@ -197,6 +206,13 @@ def rows_of(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
+def mark_parts(folder: Path, number: str) -> None:
+    """Marks the offline parts of a run as sent, as wandb does."""
+    for part in (folder / "wandb").glob(f"*run-*-{number}/*.wandb"):
+        with contextlib.suppress(OSError):
+            part.with_name(part.name + MARK).touch()
+
+
 def pictures_of(run: Run) -> dict[str, Any]:
     """The heat maps for wandb; none, and a note, where they cannot be drawn: the rows are sent all the same."""
     try:
@@ -204,20 +220,3 @@ def pictures_of(run: Run) -> dict[str, Any]:
     except Exception as error:
         print(f"note: {run.folder}: no heat maps: {' '.join(str(error).split())}", file=sys.stderr)
         return {}
-
-
-@contextlib.contextmanager
-def one_at_a_time(folder: Path) -> Iterator[None]:
-    """Keeps a second sync off the run folder. Errors: RunError if one is at work there."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError("another sync is sending it just now") from None
-            except OSError:
-                pass  # a file system without locks
-        yield
-    finally:
-        os.close(descriptor)

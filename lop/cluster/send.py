@@ -17,13 +17,8 @@ from lop.cluster.record import SUBMISSIONS, Submission, new_submission, read_sub
 from lop.cluster.sweep import Point, check_folders, expand
 from lop.cluster.words import shown
 from lop.run.config import ConfigError, from_plain
-from lop.run.files import RunError, disk, make_folder, remove_folders
+from lop.run.files import RunError, disk, lock, make_folder, remove_folders
 from lop.run.signals import EXIT_UNFINISHED
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
 
 LOCK = ".lock"
 
@@ -179,10 +174,7 @@ def alone(runs_dir: Path) -> Iterator[None]:
     with disk("open", path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
-        if fcntl is not None:
-            # file systems without locks have to do without
-            with contextlib.suppress(OSError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor, wait=True)
         yield
     finally:
         if made and not any(folder.glob("*/")):

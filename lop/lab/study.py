@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lop.run.command import Parser
 from lop.run.files import RunError, make_folder
+from lop.run.seeds import MAX_SEED
 
-MAX_SEED = 2**32 - 1
 NEEDS = ("matplotlib", "orjson", "pandas", "scipy")
 
 

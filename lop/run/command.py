@@ -8,6 +8,10 @@ import warnings
 from typing import NoReturn
 
 
+class ConfigError(ValueError):
+    """One line: what was given, what is allowed."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse's parser; an error is one line and no usage text.
 

@@ -21,8 +21,9 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from lop.run.command import ConfigError
 from lop.run.seeds import parse_seeds, resolve_seeds
-from lop.run.settings import AlgoSettings, ConfigError, Departures, EnvSettings, SlipperyEnvSettings, TrainConfig
+from lop.run.settings import AlgoSettings, Departures, EnvSettings, SlipperyEnvSettings, TrainConfig
 
 __all__ = [
     "AlgoSettings",

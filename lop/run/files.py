@@ -7,6 +7,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
 
 class RunError(Exception):
     """Something about a run folder that the user can act on; its text is one line."""
@@ -70,6 +75,23 @@ def sync_folder(folder: Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def lock(descriptor: int, wait: bool = False) -> bool | None:
+    """Takes the lock of a file that is open for writing (NFS locks no other, man 2 flock), until it is closed.
+
+    True: it is ours; False: another process has it, and we did not wait; None: there are no locks on this file system or
+    platform, and one has to do without.
+    """
+    if fcntl is None:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
 
 
 def make_folder(folder: Path) -> list[Path]:

@@ -22,12 +22,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from lop.run.files import RunError, disk, make_folder, remove_folders, removed_on_error, write_atomic, write_synced
-
-try:
-    import fcntl
-except ImportError:  # not on Windows
-    fcntl = None
+from lop.run.files import (
+    RunError,
+    disk,
+    lock,
+    make_folder,
+    remove_folders,
+    removed_on_error,
+    write_atomic,
+    write_synced,
+)
 
 OWNER_JSON, GUARD = "owner.json", "owner.lock"
 VERSION = 1
@@ -308,15 +312,9 @@ def _is_at(descriptor: int, path: Path) -> bool:
 
 def _locked(descriptor: int, until: float) -> bool:
     """Waits for the lock; False where locks do not work, or when the time is over."""
-    while fcntl is not None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            # not for ever: a signal handler may come here while its own main thread holds the guard
-            if time.monotonic() > until:
-                return False
-            time.sleep(0.01)
-        except OSError:
-            return False
-    return False
+    while (ours := lock(descriptor)) is False:
+        # not for ever: a signal handler may come here while its own main thread holds the guard
+        if time.monotonic() > until:
+            break
+        time.sleep(0.01)
+    return bool(ours)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from lop.run.settings import ConfigError
+from lop.run.command import ConfigError
 
 MAX_SEED = 2**32 - 1
 MAX_MEMBERS = 100_000

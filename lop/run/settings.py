@@ -18,10 +18,6 @@ MAX_THREADS = 1024
 MAX_WIDTH = 65536
 
 
-class ConfigError(ValueError):
-    """One line: what was given, what is allowed."""
-
-
 @dataclass
 class EnvSettings:
     name: str = MISSING

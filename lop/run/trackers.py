@@ -20,7 +20,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lop.run.files import RunError
-from lop.run.wandb_run import SETTINGS, about_run, define_axis, images, new_sidecar, read_sidecar, write_sidecar
+from lop.run.wandb_run import (
+    SETTINGS,
+    about_run,
+    define_axis,
+    images,
+    new_sidecar,
+    read_sidecar,
+    sending,
+    write_sidecar,
+)
 
 MODES = ("online", "offline", "disabled")
 CONNECT_S = 3.0
@@ -82,6 +91,9 @@ class WandbTracker:
         waits = self._sidecar["mode"] == "offline" and self._sidecar["last_step"] >= 0
         # what still waits in the folder comes first: online rows would overtake it
         self._mode = self._mode or ("offline" if waits else default_mode())
+        with sending(self._folder) as alone:
+            # two writers of one wandb run would write over each other's rows
+            self._mode = self._mode if alone else "offline"
         self._sidecar["mode"] = self._mode
         self._save()
         # wandb-core dies with us and loses what it has not flushed (15 s by default); what is not sent within 60 s of the

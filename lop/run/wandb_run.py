@@ -6,16 +6,18 @@ online. It never holds a key.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
 import re
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lop.run.files import disk
+from lop.run.files import disk, lock
+from lop.run.store import RUN_JSON
 
 SIDECAR = "wandb.json"
 VERSION = 1
@@ -93,3 +95,18 @@ def new_sidecar(group: str) -> dict[str, Any]:
     """That of a run which wandb does not know yet, with a new id."""
     readable = re.sub(r"[^\w-]+", "-", group)
     return {"format": VERSION, "id": f"{readable}-{secrets.token_hex(6)}", "last_step": -1, "mode": "offline"}
+
+
+@contextlib.contextmanager
+def sending(folder: Path) -> Iterator[bool]:
+    """Keeps others from sending what the run folder holds; yields False if another process is at it."""
+    with disk("open", folder / RUN_JSON):
+        try:
+            descriptor = os.open(folder / RUN_JSON, os.O_RDWR)
+        except FileNotFoundError:  # nobody can have found the run yet
+            yield True
+            return
+    try:
+        yield lock(descriptor) is not False
+    finally:
+        os.close(descriptor)

@@ -199,13 +199,14 @@ class Member:
         """Let go of the folder: finished, stopped or failed. What cannot be written any more is not an error here."""
         if status == "finished":
             self._write_closing()
-        if self._tracker is not None:
-            self._tracker.finish(status)
         try:
             self._store.close()
         except RunError as error:
             status, message = "failed", message or str(error)
         self._store = None
+        # after the store: it may take a minute where the connection is gone
+        if self._tracker is not None:
+            self._tracker.finish(status)
         self.error = message if status == "failed" else ""
         self._owner.release(status, message)
 

@@ -9,7 +9,8 @@ import os
 
 import torch
 
-from lop.run.settings import ConfigError, TrainConfig
+from lop.run.command import ConfigError
+from lop.run.settings import TrainConfig
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 FLOAT_BYTES = 4

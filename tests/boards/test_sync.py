@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ pytest.importorskip("wandb")
 
 from lop.run.owner import claim
 from lop.run.trackers import WandbTracker
-from lop.run.wandb_run import read_sidecar
+from lop.run.wandb_run import read_sidecar, sending
 
 OFFLINE = """
 import sys
@@ -172,6 +174,70 @@ def test_a_hole_is_named_and_anew_sends_the_run_whole(boards, wandb_server, loca
     assert wandb_server.steps(read_sidecar(folder)["id"]) == [10, 20, 30, 40, 50]
 
 
+def test_a_run_that_anew_sent_in_part_stays_offline_until_all_of_it_has_arrived(
+    boards, wandb_server, local, folder, monkeypatch
+):
+    monkeypatch.setattr("lop.boards.sync.CONFIRM_S", 0.5)
+    local.write_rows(folder, range(1, 6))
+    tracked_offline(folder)
+    wandb_server.lines = 2
+    assert boards("sync", folder, "--anew").code == 1
+    wandb_server.lines = 100
+    tracker = WandbTracker(folder, "ant/cbp", {}, project="lop")
+    tracker.log({"global_step": 60})
+    tracker.finish("stopped")
+    (number,) = wandb_server.runs
+    assert wandb_server.steps(number) == [10, 20]
+    local.write_rows(folder, range(6, 7))
+    assert boards("sync", folder).out == f"{folder}: sent 4 rows up to step 60\n"
+    assert wandb_server.steps(number) == [10, 20, 30, 40, 50, 60]
+
+
+def test_a_run_that_is_resumed_while_it_is_being_sent_stays_offline(wandb_server, local, folder, account):
+    local.write_rows(folder, range(1, 3))
+    number = tracked_offline(folder, last_step=20)
+    (folder / "wandb.json").write_text((folder / "wandb.json").read_text().replace("offline", "online"))
+    for alone, steps in ((False, []), (True, [40])):
+        with sending(folder) if not alone else contextlib.nullcontext():
+            tracker = WandbTracker(folder, "ant/cbp", {}, project="lop", mode="online")
+            tracker.log({"global_step": 40 if alone else 30})
+            tracker.finish("stopped")
+        assert (wandb_server.steps(number) if number in wandb_server.runs else []) == steps
+
+
+def test_what_is_sent_elsewhere_still_waits_for_home(boards, wandb_server, local, folder):
+    local.write_rows(folder, range(1, 4))
+    tracked_offline(folder, last_step=30)
+    before = (folder / "wandb.json").read_text()
+    assert boards("sync", folder, "--project", "other").out == f"{folder}: sent 3 rows up to step 30\n"
+    assert (folder / "wandb.json").read_text() == before
+    assert boards("sync", folder).code == 0
+    assert read_sidecar(folder)["mode"] == "online"
+
+
+def test_anew_is_for_one_run(boards, wandb_server, local, folder):
+    for run in (folder, folder.with_name("seed_1")):
+        local.write_rows(run, range(1, 4))
+        tracked_offline(run)
+    done = boards("sync", folder.parent, "--anew")
+    assert (done.code, done.out) == (2, "") and "--anew sends one run" in done.err
+    assert wandb_server.runs == {}
+
+
+def test_rows_that_a_resume_cut_back_are_not_sent_again_when_it_goes_on_online(boards, wandb_server, local, folder):
+    local.write_rows(folder, range(1, 7))
+    number = tracked_offline(folder, last_step=60)
+    assert boards("sync", folder).code == 0
+    # resumed from a checkpoint of update 3, and killed again after update 4
+    local.write_rows(folder, range(4, 5), cut_from=3)
+    assert boards("sync", folder).out == f"{folder}: nothing new\n"
+    tracker = WandbTracker(folder, "ant/cbp", {}, project="lop")
+    for step in (50, 60, 70):
+        tracker.log({"global_step": step})
+    tracker.finish("finished")
+    assert wandb_server.steps(number) == [10, 20, 30, 40, 50, 60, 70]
+
+
 def test_heat_maps_go_with_the_last_row(boards, wandb_server, local, folder):
     pytest.importorskip("matplotlib")
     local.write_rows(folder, range(1, 6), units=True)
@@ -194,6 +260,20 @@ def test_one_damaged_run_does_not_keep_the_others(boards, wandb_server, local, f
     done = boards("sync", folder.parent)
     assert done.code == 1 and done.out == f"{folder}: sent 3 rows up to step 30\n"
     assert done.err.startswith(f"error: {damaged}: ") and done.err.count("\n") == 1
+
+
+def test_a_run_that_wandb_refuses_does_not_keep_the_others(boards, wandb_server, local, folder):
+    refused = folder.with_name("seed_00")
+    for run, number in ((refused, "refused"), (folder, "taken")):
+        local.write_rows(run, range(1, 4))
+        tracked_offline(run, number)
+    info = json.loads((refused / "run.json").read_text())
+    info["configuration"]["wandb"]["tags"] = ["x" * 65]  # wandb takes 64
+    (refused / "run.json").write_text(json.dumps(info))
+    done = boards("sync", folder.parent)
+    assert done.out == f"{folder}: sent 3 rows up to step 30\n"
+    assert done.code == 1 and done.err.startswith(f"error: {refused}: wandb at 127.0.0.1")
+    assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -227,12 +307,20 @@ def test_a_resumed_run_goes_online_only_after_its_offline_rows(boards, wandb_ser
     assert wandb_server.steps(number) == [10, 20, 30, 40]
 
 
-def test_two_at_once_do_not_meet(boards, wandb_server, local, folder):
+def test_two_at_once_do_not_meet(boards, wandb_server, local, folder, monkeypatch):
     fcntl = pytest.importorskip("fcntl")
+    flock = fcntl.flock
+
+    def as_on_nfs(descriptor, operation):
+        if fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE == os.O_RDONLY:
+            raise OSError(errno.EBADF, "an exclusive lock needs a file open for writing")
+        flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
     local.write_rows(folder, range(1, 4))
     tracked_offline(folder)
-    descriptor = os.open(folder, os.O_RDONLY)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    descriptor = os.open(folder / "run.json", os.O_RDWR)
+    flock(descriptor, fcntl.LOCK_EX)
     done = boards("sync", folder)
     os.close(descriptor)
     assert (done.code, done.err) == (1, f"error: {folder}: another sync is sending it just now\n")

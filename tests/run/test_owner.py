@@ -130,7 +130,7 @@ def test_of_threads_that_race_for_a_dead_owners_folder_exactly_one_wins(tmp_path
 def test_without_file_locks_one_of_the_racers_still_has_it_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "fcntl", None)
+    monkeypatch.setattr("lop.run.files.fcntl", None)
     won, lost = [], []
 
     def race() -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import torch
 
-from lop.lab.study import MAX_SEED, study_parser, whole
+from lop.lab.study import study_parser, whole
 from lop.lab.symmetry.settings import OUTPUT, Settings
-from lop.run.command import Parser
+from lop.run.command import ConfigError, Parser
 from lop.run.files import RunError
+from lop.run.seeds import parse_seeds
 
 DEFAULTS = Settings()
 
@@ -96,16 +97,10 @@ def _number(text: str, allowed: Callable[[float], bool], rule: str) -> float:
 
 def seeds_of(parser: Parser, texts: list[str]) -> list[int]:
     """The seeds of --seeds 42 43, 1-100 or 1,2: each once, in order. Ends the program where they are wrong."""
-    shown, found = " ".join(texts), []
-    for part in ",".join(texts).split(","):
-        match = re.fullmatch(r"(\d{1,10})(?:-(\d{1,10}))?", part.strip())
-        first, last = (int(match[1]), int(match[2] or match[1])) if match else (0, -1)
-        if not first <= last <= MAX_SEED or last - first >= 100_000:
-            parser.error(f"--seeds {shown}: must be whole numbers from 0 to {MAX_SEED} (42 43) or ranges (1-100)")
-        found += range(first, last + 1)
-    if len(set(found)) != len(found):
-        parser.error(f"--seeds {shown}: every seed must be given once")
-    return found
+    try:
+        return parse_seeds(",".join(texts), "--seeds")
+    except ConfigError as error:
+        parser.error(str(error))
 
 
 def layers_of(parser: Parser, texts: list[str], num_hidden_layers: int) -> list[int]:

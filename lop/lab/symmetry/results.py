@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import fcntl
 import os
 from pathlib import Path
 from typing import Self
 
 from lop.lab.symmetry.measure import OF_LAYER
 from lop.lab.symmetry.settings import Member, Settings
-from lop.run.files import RunError, disk, sync_folder, write_all
+from lop.run.files import RunError, disk, lock, sync_folder, write_all
 
 VERSION = 1
 FILE = "results.csv"
@@ -64,19 +63,12 @@ class ResultsFile:
         with disk("open", path):
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
-            self._lock()
+            if lock(self._descriptor) is False:
+                raise RunError(f"{path}: another benchmark is writing it; wait for it, or give another --out")
             self.done = self._take_over(path.read_bytes())
         except BaseException:
             os.close(self._descriptor)
             raise
-
-    def _lock(self) -> None:
-        try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise RunError(
-                f"{self.path}: another benchmark is writing it; wait for it, or give another --out"
-            ) from error
 
     def _take_over(self, content: bytes) -> set[tuple[str, ...]]:
         begin = BEGIN.encode()

@@ -62,10 +62,15 @@ def geometric_mean(values: np.ndarray) -> Estimate:
     return Estimate(*(float(np.exp(bound)) for bound in mean(np.log(values))))
 
 
+def loss_mean(values: np.ndarray | pd.Series) -> Estimate:
+    """The geometric mean of losses [n]; none if one is NaN: without those that diverged the rest would look good."""
+    return NONE if np.isnan(values).any() else geometric_mean(values)
+
+
 def ratio(values: pd.Series, base: pd.Series) -> Estimate:
-    """The geometric mean of values / base, paired by their index (seeds); NaN without a pair."""
+    """The geometric mean of values / base, losses paired by their index (seeds); NaN without a pair."""
     values, base = values.align(base, join="inner")
-    return geometric_mean((values / base).to_numpy())
+    return loss_mean((values / base).to_numpy())
 
 
 def groups(frame: pd.DataFrame) -> list[tuple[str, float, pd.DataFrame]]:
@@ -101,9 +106,9 @@ def losses(frame: pd.DataFrame) -> pd.DataFrame:
     for layer, weight, part in groups(frame):
         column = "out" if layer in ("none", "-1") else layer
         found = {
-            "test task loss": geometric_mean(part["test_task_loss"]),
+            "test task loss": loss_mean(part["test_task_loss"]),
             "ratio to none": ratio(part["test_task_loss"], base["test_task_loss"]) if weight else NONE,
-            "symmetry loss": geometric_mean(part[f"orbit_variance_{column}"]),
+            "symmetry loss": loss_mean(part[f"orbit_variance_{column}"]),
             "orbit share": mean(part[f"orbit_share_{column}"]),
         }
         known = {"symmetry layer": shown_layer(layer), "λ": weight, "seeds": len(part)}
@@ -115,7 +120,7 @@ def best(frame: pd.DataFrame) -> pd.DataFrame:
     """Per symmetry layer the λ with the least validation loss (geometric mean over seeds), and its test losses."""
     chosen: dict[str, tuple[float, float]] = {}
     for layer, weight, part in groups(frame):
-        loss = geometric_mean(part["validation_task_loss"]).centre
+        loss = float(np.nan_to_num(loss_mean(part["validation_task_loss"]).centre, nan=np.inf))
         if layer not in chosen or loss < chosen[layer][0]:
             chosen[layer] = loss, weight
     table = losses(frame)

@@ -8,7 +8,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from lop.analysis.report import Report, Writer
-from lop.lab.study import MAX_SEED, open_folder, whole
+from lop.lab.study import open_folder, whole
 from lop.lab.symmetry import options
 from lop.lab.symmetry.data import VALIDATE, Task, stacked
 from lop.lab.symmetry.measure import OF_LAYER, margin_rows, measure, orbit_rows
@@ -16,6 +16,7 @@ from lop.lab.symmetry.network import Population
 from lop.lab.symmetry.settings import Member, Seeds, Settings, layer_name
 from lop.lab.symmetry.training import Row, Trained, threads, train
 from lop.run.command import Parser
+from lop.run.seeds import MAX_SEED
 
 
 def parser() -> Parser:

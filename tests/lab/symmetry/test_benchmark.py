@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -121,3 +122,12 @@ def test_two_at_once_are_refused(tmp_path, capsys):
     with ResultsFile(tmp_path / "results.csv", Settings()):
         assert run(tmp_path) == 2
     assert "another benchmark is writing it" in capsys.readouterr().err
+
+
+def test_a_file_system_without_locks_does_without(tmp_path, monkeypatch):
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", flock)
+    with ResultsFile(tmp_path / "results.csv", Settings()) as results:
+        assert results.done == set()

@@ -129,7 +129,7 @@ def spoil(kind: str, monkeypatch) -> None:
         ("train --lambda-sym-max -0.5", "must be a finite number >= 0"),
         ("train --learning-rate nan", "must be a finite number > 0"),
         ("train --points 3", "must be a whole number from 10"),
-        ("benchmark --seeds 5-1", "--seeds 5-1: must be whole numbers"),
+        ("benchmark --seeds 5-1", "--seeds=5-1: must be whole numbers"),
         ("benchmark --seeds 1 1", "every seed must be given once"),
         ("benchmark --layers 7", "--layers 7: must be"),
         ("benchmark --layers 0", "--layers 0: must be"),
@@ -159,6 +159,25 @@ def test_intervals_agree_with_scipy():
     assert tables.geometric_mean(np.array([0.0, 1.0, 2.0])).text() == "0"
     assert tables.geometric_mean(np.array([*values, np.nan])) == found
     assert tables.mean(np.array([np.nan])).text() == "–"
+
+
+def test_a_weight_with_which_a_training_diverged_is_not_the_best():
+    # at λ = 10 one of two seeds ended in NaN, the other is better than all; it must not speak for both
+    rows = [
+        ("none", 0.0, 2.0),
+        ("none", 0.0, 2.0),
+        ("1", 1.0, 4.0),
+        ("1", 1.0, 4.0),
+        ("1", 10.0, 1.0),
+        ("1", 10.0, np.nan),
+    ]
+    frame = pd.DataFrame(rows, columns=["symmetry_layer", "lambda_sym_max", "test_task_loss"]).assign(seed=[1, 2] * 3)
+    frame["validation_task_loss"] = frame["test_task_loss"]
+    for name in ("orbit_variance_1", "orbit_variance_out", "orbit_share_1", "orbit_share_out"):
+        frame[name] = 0.5
+    assert tables.best(frame)["λ"].tolist() == [0, 1]
+    assert tables.losses(frame)["test task loss"].tolist() == ["2", "4", "–"]
+    assert tables.losses(frame)["ratio to none"].tolist() == ["–", "2", "–"]
 
 
 def test_ratios_are_paired_by_seed():
