@@ -184,8 +184,9 @@ def wandb_server() -> Iterator[FakeWandb]:
 
 
 @pytest.fixture
-def account(wandb_server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An environment with the fake server and its key, and nothing of the machine's own; returns its home."""
+def account(wandb_server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An environment with the fake server and its key, and nothing of the machine's own; yields its home."""
+    wandb = pytest.importorskip("wandb")
     home = tmp_path / "home"
     home.mkdir()
     for name in [name for name in os.environ if name.startswith("WANDB_") or name.lower().endswith("_proxy")]:
@@ -193,13 +194,13 @@ def account(wandb_server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, value in {"BASE_URL": wandb_server.url, "API_KEY": SECRET, "CONFIG_DIR": home, "CACHE_DIR": home}.items():
         monkeypatch.setenv(f"WANDB_{name}", str(value))
     monkeypatch.setenv("NETRC", str(home / "netrc"))
-    return home
+    yield home
+    # wandb's service would go on talking to this server
+    wandb.teardown()
 
 
 @pytest.fixture
-def boards(
-    account: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> Iterator[Any]:
+def boards(account: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Any:
     """`python -m lop.boards` in this process: code, out and err. key: "" for none."""
     wandb = pytest.importorskip("wandb")
     main = importlib.import_module("lop.boards.__main__").main
@@ -220,8 +221,7 @@ def boards(
         assert all(SECRET.encode() not in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
         return SimpleNamespace(code=code, out=out, err=err)
 
-    yield run
-    wandb.teardown()
+    return run
 
 
 def write_rows(folder: Path, updates: range, cut_from: int | None = None, units: bool = False) -> None:
