@@ -27,7 +27,7 @@ from lop.analysis.unit_strip import UnitStrip
 from lop.envs.model import STEP_SECONDS
 from lop.envs.render import OffscreenCamera
 from lop.evaluate import environments_of, friction_at
-from lop.run.command import Parser, wrong
+from lop.run.command import INTERRUPTED, Parser, wrong
 from lop.run.files import RunError
 from lop.run.progress import number
 from lop.run.reader import Run, policy_from, read_run, weights_at
@@ -229,6 +229,8 @@ def main(words: list[str] | None = None) -> int:
         count = write_film(pictures, Path(given.out))
     except (RunError, ImportError) as error:
         return wrong(error)
+    except KeyboardInterrupt:
+        return wrong("interrupted", INTERRUPTED)
     seconds = number(count * STEP_SECONDS)
     print(f"{given.out}: {count} pictures, {seconds} s, step {scene.step:,}, friction {scene.friction:.4g}")
     return 0

@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 from lop.analysis import check_extra
-from lop.run.command import Parser, wrong
+from lop.run.command import INTERRUPTED, Parser, wrong
 from lop.run.files import RunError, make_folder
 
 
@@ -50,6 +50,8 @@ def main(words: list[str] | None = None) -> int:
         return _run(given)
     except (RunError, ImportError) as error:
         return wrong(error)
+    except KeyboardInterrupt:
+        return wrong("interrupted", INTERRUPTED)
 
 
 def _run(given: argparse.Namespace) -> int:

@@ -55,6 +55,10 @@ class Report:
         """A list."""
         self._parts.append(("items", texts))
 
+    def verbatim(self, lines: list[str]) -> None:
+        """Lines shown as they are, each letter equally wide: formulas."""
+        self._parts.append(("verbatim", lines))
+
     def table(self, frame: pd.DataFrame) -> None:
         """A table; floats with four digits, NaN as –."""
         self._parts.append(("table", _cells(frame)))
@@ -149,6 +153,7 @@ _MARKDOWN = {
     "heading": lambda text: f"## {text}",
     "text": str,
     "items": lambda texts: "\n".join(f"- {text}" for text in texts),
+    "verbatim": lambda lines: "\n".join(["```", *lines, "```"]),
     "table": _markdown_table,
     "drawing": lambda content: (
         f"![{content[0].title}]({content[0].name}.png)\n\n{content[0].title}. {content[0].caption}"
@@ -158,6 +163,7 @@ _HTML = {
     "heading": lambda text: f"<h2>{html.escape(text)}</h2>",
     "text": lambda text: f"<p>{html.escape(text)}</p>",
     "items": lambda texts: '<ul class="note">' + "".join(f"<li>{html.escape(text)}</li>" for text in texts) + "</ul>",
+    "verbatim": lambda lines: f'<pre class="wide">{html.escape(chr(10).join(lines))}</pre>',
     "table": _html_table,
     "drawing": _html_drawing,
 }

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from lop.analysis import statistics
+from lop.analysis.rows import note
 from lop.analysis.runs import IDENTITY, Runs
 from lop.analysis.statistics import Comparison, compare
 
@@ -13,28 +14,42 @@ FINAL_SHARE = 0.1
 
 
 def scores(frame: pd.DataFrame, runs: Runs) -> pd.DataFrame:
-    """A row per run: `final`, the mean return over the last tenth of the steps, and `overall`, over all of them.
+    """A row per run: `final`, the mean return of the episodes that ended in the last tenth of the steps, and `overall`, the
+    mean over all bins of steps of the frame (the area under the curve).
 
     Per environment the steps are those of the shortest run, so that like is compared with like; runs shorter than half of
-    the longest (young or dead ones) are left out, and named.
+    the longest (young or dead ones) and runs without an episode in the last tenth are left out, and named.
     """
     rows = []
     for env, part in frame.dropna(subset=["return"]).groupby("env", observed=True):
-        reach = part.groupby("run", observed=True)["step"].max()
+        reach = runs.table.set_index("run")["steps"].loc[part["run"].astype(str).unique()]
         short = reach.index[reach < reach.max() / 2]
         for name in short:
-            text = (
-                f"{runs.root / str(name)}: {reach[name]:,.0f} steps, less than half of the longest of {env}: not scored"
-            )
-            if text not in runs.left_out:
-                runs.left_out.append(text)
-        common = reach.drop(short).min()
-        for _, run in part[~part["run"].isin(short)].groupby("run", observed=True):
-            use = run[run["step"] <= common]
-            final = use.loc[use["step"] > (1 - FINAL_SHARE) * common, "return"]
-            row = {name: run[name].iloc[0] for name in IDENTITY}
-            rows.append(row | {"steps": int(common), "final": final.mean(), "overall": use["return"].mean()})
+            text = f"{reach[name]:,.0f} steps, less than half of the longest of {env}: not scored"
+            note(runs.left_out, f"{runs.root / str(name)}: {text}")
+        common = int(reach.drop(short).min())
+        scored = part[~part["run"].isin(short)]
+        last_bin = scored.groupby("run", observed=True)["step"].max().min()
+        for name, run in scored.groupby("run", observed=True):
+            final = final_return(runs, str(name), common)
+            if np.isnan(final):
+                text = f"no episode ended between steps {(1 - FINAL_SHARE) * common:,.0f} and {common:,}: not scored"
+                note(runs.left_out, f"{runs.root / str(name)}: {text}")
+                continue
+            row = {column: run[column].iloc[0] for column in IDENTITY}
+            overall = run.loc[run["step"] <= last_bin, "return"].mean()
+            rows.append(row | {"steps": common, "final": final, "overall": overall})
     return pd.DataFrame(rows, columns=[*IDENTITY, "steps", "final", "overall"])
+
+
+def final_return(runs: Runs, name: str, steps: int) -> float:
+    """The mean return of the episodes that ended in the last tenth of a run's first `steps`; NaN if none did."""
+    episodes = runs.records(name, "episodes")
+    if not episodes:
+        return np.nan
+    ended = episodes["global_step"]
+    last = episodes["return"][(ended > (1 - FINAL_SHARE) * steps) & (ended <= steps)]
+    return float(last.mean()) if len(last) else np.nan
 
 
 def summary(table: pd.DataFrame, column: str = "final") -> pd.DataFrame:

@@ -132,6 +132,10 @@ def draw_line(axes: Axes, x: np.ndarray, y: np.ndarray, whole: np.ndarray, colou
     rest = ~whole | np.append(~whole[1:], False)
     if (~whole).any():
         axes.plot(x, np.where(rest, y, np.nan), color=colour, linestyle=dash, alpha=0.4, linewidth=0.9)
+    known = np.isfinite(y)
+    alone = known & ~np.append(known[1:], False) & ~np.append(False, known[:-1])
+    if alone.any():  # no line reaches them
+        axes.plot(x[alone], y[alone], ".", color=colour, markersize=3)
 
 
 def draw_band(axes: Axes, x: np.ndarray, low: np.ndarray, high: np.ndarray, colour: str) -> None:

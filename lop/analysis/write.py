@@ -81,10 +81,14 @@ def _returns(writer: Writer, frame: pd.DataFrame, runs: Runs) -> None:
     writer.report.section("Returns")
     writer.file(table, "scores")
     share = f"{100 * scores.FINAL_SHARE:.0f} %"
-    for column, text in (("final", f"the last {share} of the steps"), ("overall", "all steps")):
-        writer.report.text(
-            f"{column.capitalize()} return: mean over {text} that all scored runs of the environment have done."
-        )
+    for column, text in (
+        (
+            "final",
+            f"mean of the episodes that ended in the last {share} of the steps that all scored runs of the environment did",
+        ),
+        ("overall", "mean over all bins of these steps, the area under the curve"),
+    ):
+        writer.report.text(f"{column.capitalize()} return: {text}.")
         writer.table(scores.summary(table, column), f"returns_{column}", ("algo",))
     for env, found in scores.comparisons(table).items():
         writer.report.text(f"{env}, final return. probability: P(first > second) over pairs of runs, ½ for equal.")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lop.boards import check_extra
-from lop.run.command import Parser, wrong
+from lop.run.command import INTERRUPTED, Parser, wrong
 from lop.run.files import RunError, disk
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ def main(words: list[str] | None = None) -> int:
         return wrong(error)
     except KeyboardInterrupt:
         again = "the command without --anew" if getattr(given, "anew", False) else "the same command"
-        return wrong(f"stopped; {again} goes on", 130)
+        return wrong(f"stopped; {again} goes on", INTERRUPTED)
 
 
 def run_push(given: argparse.Namespace) -> int:
@@ -65,6 +65,7 @@ def run_push(given: argparse.Namespace) -> int:
     if server is None:
         with disk("write", given.json):
             given.json.write_text(json.dumps([dataclasses.asdict(board) for board in boards], indent=1) + "\n")
+        print(given.json)
         return 0
     for line in push(server, given.entity, given.project, boards):
         print(line)

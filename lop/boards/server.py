@@ -32,6 +32,8 @@ class Server:
         """Errors: ServerError without a key, with one that is refused, or if the host does not answer."""
         base = base_address()
         self.host = base.netloc
+        if not base.scheme.startswith("http") or not base.hostname:
+            raise ServerError(f"WANDB_BASE_URL={base.geturl()}: is no address; give one such as https://api.wandb.ai")
         if not has_key(self.host):
             raise ServerError(
                 f"no key for wandb at {self.host}: `wandb login`, or set WANDB_API_KEY (WANDB_BASE_URL names another host)"

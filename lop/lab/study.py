@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from lop.run.command import Parser
-from lop.run.files import RunError, make_folder
+from lop.run.files import RunError, disk, make_folder
 from lop.run.seeds import MAX_SEED
 
 NEEDS = ("matplotlib", "orjson", "pandas", "scipy")
@@ -45,13 +45,14 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return convert
 
 
-def open_folder(out: Path) -> Path:
-    """The folder that a study writes into, made if need be. Errors: RunError; ImportError without the extra [lab]."""
-    missing = [package for package in NEEDS if importlib.util.find_spec(package) is None]
+def open_folder(out: Path, needs: Sequence[str] = NEEDS) -> Path:
+    """The folder that a study writes into, made if need be. Errors: RunError; ImportError if it lacks a package."""
+    missing = [package for package in needs if importlib.util.find_spec(package) is None]
     if missing:
         raise ImportError(f"lop.lab needs {', '.join(missing)}: pip install 'lop-rl[lab]'")
-    if out.exists() and not out.is_dir():
-        raise RunError(f"--out {out}: is a file; give a folder")
+    with disk("look at", out):  # a name may be too long to be one
+        if out.exists() and not out.is_dir():
+            raise RunError(f"--out {out}: is a file; give a folder")
     make_folder(out)
     return out
 

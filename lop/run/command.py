@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import sys
 import warnings
-from typing import NoReturn
+from typing import Any, NoReturn
+
+INTERRUPTED = 130  # exit code after Ctrl-C, as in a shell
 
 
 class ConfigError(ValueError):
@@ -13,10 +15,13 @@ class ConfigError(ValueError):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser; an error is one line and no usage text.
+    """argparse's parser; an error is one line and no usage text, and options have to be spelt out.
 
     Parser(prog="python -m lop.evaluate", description="Play episodes of a run's policy.")
     """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **options})
 
     def error(self, message: str) -> NoReturn:
         """Ends the program: "error: <message>; <program> --help says more"."""

@@ -123,7 +123,20 @@ def test_a_run_that_is_much_shorter_is_named_and_not_scored(synthetic, tmp_path)
     runs = lop.analysis.load(tmp_path)
     table = scores(curves(runs), runs)
     assert set(table["seed"]) == {0, 1}
-    assert "seed_2: 40,000 steps, less than half of the longest of ant: not scored" in runs.left_out[0]
+    assert "seed_2: 40,960 steps, less than half of the longest of ant: not scored" in runs.left_out[0]
+
+
+def test_the_final_return_is_that_of_the_episodes_of_the_last_tenth_however_wide_the_bins(synthetic, tmp_path):
+    synthetic(seed=0, updates=100).write(tmp_path)
+    synthetic(seed=1, updates=90).write(tmp_path)
+    runs = lop.analysis.load(tmp_path)
+    table = scores(curves(runs, width=50_000), runs).set_index("seed")
+    steps = 90 * 2048  # of the shorter one
+    for seed in (0, 1):
+        episodes = runs.where(seed=seed).episodes()
+        last = episodes[(episodes["global_step"] > 0.9 * steps) & (episodes["global_step"] <= steps)]
+        assert len(last) and table.loc[seed, "final"] == pytest.approx(last["return"].mean())
+        assert table.loc[seed, "steps"] == steps
 
 
 def test_a_very_young_run_gives_a_report_and_no_traceback(synthetic, tmp_path, capsys):

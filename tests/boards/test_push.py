@@ -19,7 +19,7 @@ PLACE = ("--entity", "lab", "--project", "lop")
 def test_the_boards_equal_the_stored_ones(boards, tmp_path):
     # after a wanted change: python -m lop.boards push --json tests/boards/boards.json
     done = boards("push", "--json", tmp_path / "boards.json")
-    assert (done.code, done.out, done.err) == (0, "", "")
+    assert (done.code, done.out, done.err) == (0, f"{tmp_path / 'boards.json'}\n", "")
     assert json.loads((tmp_path / "boards.json").read_text()) == json.loads(STORED.read_text())
 
 

@@ -1,6 +1,6 @@
 """`python -m lop.lab.playground [--out DIR] [--open]`: writes the playground as one HTML file, which any browser opens.
 
-Exit codes: 0 written; 1 it could not be written; 2 the command was wrong.
+Exit codes: 0; 2 the command was wrong, or the file could not be written.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import webbrowser
 from pathlib import Path
 
 from lop.lab.playground.assembly import page
-from lop.lab.study import study_parser
+from lop.lab.study import open_folder, study_parser
 from lop.run.command import wrong
-from lop.run.files import RunError, make_folder, write_atomic
+from lop.run.files import RunError, write_atomic
 
 FILE = "playground.html"
 
@@ -21,12 +21,10 @@ def main(words: list[str] | None = None) -> int:
     parser = study_parser("playground", "One neuron learns another: a page to try it by hand, as one file.", seed=None)
     parser.add_argument("--open", action="store_true", help="open it in the browser")
     asked = parser.parse_args(words)
-    if asked.out.exists() and not asked.out.is_dir():
-        return wrong(f"--out {asked.out}: is a file; give a folder")
     try:
         path = write(asked.out)
     except RunError as error:
-        return wrong(error, 1)
+        return wrong(error)
     print(path)
     if asked.open and not webbrowser.open(path.resolve().as_uri()):
         print("no browser could be started: open the file by hand", file=sys.stderr)
@@ -35,8 +33,7 @@ def main(words: list[str] | None = None) -> int:
 
 def write(folder: Path) -> Path:
     """Writes the page into the folder and returns its path. Errors: RunError."""
-    make_folder(folder)
-    path = folder / FILE
+    path = open_folder(folder, needs=()) / FILE
     write_atomic(path, page().encode())
     return path
 

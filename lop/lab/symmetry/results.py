@@ -125,4 +125,11 @@ def rows_of(text: str, path: Path) -> list[dict[str, str]]:
     for number, line in enumerate(lines, start=1):
         if len(line) != len(names):
             raise RunError(f"{path}: line {number} has {len(line)} cells, the first has {len(names)}")
-    return [dict(zip(names, line, strict=True)) for line in lines[1:]]
+    rows = [dict(zip(names, line, strict=True)) for line in lines[1:]]
+    for number, row in enumerate(rows, start=2):
+        layer, hidden = row["symmetry_layer"], row["num_hidden_layers"]
+        if layer not in ("none", "-1") and not (
+            layer.isdecimal() and hidden.isdecimal() and 1 <= int(layer) <= int(hidden)
+        ):
+            raise RunError(f"{path}: line {number}: symmetry layer {layer} of a network with {hidden} hidden layers")
+    return rows

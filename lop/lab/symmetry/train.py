@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import sys
 
 import pandas as pd
 from tqdm import tqdm
@@ -69,6 +71,8 @@ def main(words: list[str]) -> int:
         (row,) = measure(trained)
     lines = summary(trained, row)
     print("\n".join(lines))
+    if not math.isfinite(row["test_task_loss"]):
+        print("note: the training diverged; a smaller --learning-rate may help", file=sys.stderr)
     write(Writer(Report("A rotation-invariant field"), out), trained, row, lines, figures=not given.headless)
     print(f"{out / 'report.html'}, summary.md, history.csv, result.csv")
     return 0

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from lop.lab.study import open_folder, study_parser, whole
-from lop.run.command import wrong
+from lop.run.command import INTERRUPTED, wrong
 from lop.run.files import RunError
 
 MAX_STARTS = 100
@@ -40,6 +40,8 @@ def main(words: list[str] | None = None) -> int:
         return 0 if _run(given) else 1
     except (RunError, ImportError) as error:
         return wrong(error)
+    except KeyboardInterrupt:
+        return wrong("interrupted", INTERRUPTED)
 
 
 def _run(given: argparse.Namespace) -> bool:

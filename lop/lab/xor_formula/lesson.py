@@ -42,12 +42,7 @@ class Lesson:
     def lines(self, lines: list[str]) -> None:
         """Lines shown as they are: formulas, lists."""
         self._say("\n" + "\n".join(INDENT + line for line in lines))
-        self._report.items(lines)
-
-    def formula(self, lines: list[str]) -> None:
-        """One formula over several lines."""
-        self._say("\n" + "\n".join(INDENT + line for line in lines))
-        self._report.text(" ".join(line.strip() for line in lines))
+        self._report.verbatim(lines)
 
     def table(self, frame: pd.DataFrame) -> None:
         """A table; the first column starts at the left, the others end at the right."""

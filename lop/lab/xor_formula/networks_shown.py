@@ -46,7 +46,7 @@ def evaluate(lesson: Lesson, network: Network, digits: int) -> None:
     """The formula, what it gives at each corner, and how far it is from the network."""
     printed = rounded(network, digits)
     lesson.text(f"The formula, its numbers rounded to {digits} significant digits:")
-    lesson.formula(formula(network, digits))
+    lesson.lines(formula(network, digits))
     lesson.text(
         "Now put the corners into what is printed above, not into the network. "
         f"A value above {THRESHOLD[network.output]:g} means 1:"

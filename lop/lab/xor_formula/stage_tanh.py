@@ -99,7 +99,7 @@ def combine(lesson: Lesson, network: Network, digits: int) -> None:
         "With sign instead of tanh there is one equation for each pattern, and the output's numbers that solve them "
         "exactly are"
     )
-    lesson.formula(["y = " + " ".join(total([*terms, (fitted[-1], "")], digits))])
+    lesson.lines(["y = " + " ".join(total([*terms, (fitted[-1], "")], digits))])
     lesson.checks_follow()
     exact = reading.signs(network) @ fitted[:-1] + fitted[-1]
     lesson.check("that is XOR exactly at all four corners", bool(np.abs(exact - XOR).max() < 1e-12))

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from lop.lab.study import open_folder, study_parser, whole
-from lop.run.command import wrong
+from lop.run.command import INTERRUPTED, wrong
 from lop.run.files import RunError
 
 MAX_RUNS = 100_000
@@ -26,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
         _study(options.runs, options.seed, out)
     except (RunError, ImportError) as error:
         return wrong(error)
+    except KeyboardInterrupt:
+        return wrong("interrupted", INTERRUPTED)
     return 0
 
 

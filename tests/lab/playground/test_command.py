@@ -41,7 +41,7 @@ def test_a_wrong_command_is_one_line(words, tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert main(["--out", str(tmp_path / "file" / "folder")]) == 1
+    assert main(["--out", str(tmp_path / "file" / "folder")]) == 2
     assert capsys.readouterr().err.count("\n") == 1
 
 
