@@ -188,6 +188,7 @@ def over_lambda(frame: pd.DataFrame, column: str, name: str, title: str) -> Draw
     for axes, layer in zip(sheet.panels, found, strict=True):
         _panel(axes, frame, layer, column.replace("*", "out" if layer == "-1" else layer))
         headline(axes, f"at {tables.shown_layer(layer)}")
+    sheet.panels[0].set_ylabel(column.removesuffix("_*").replace("_", " "))
     caption = "Points are seeds; lines geometric means, bands 95 % t intervals of the logarithms; 0 is not drawn."
     return sheet.finish({"without symmetry loss": WITHOUT, "with": WITH}, caption, counted="")
 
@@ -233,6 +234,7 @@ def units_over_lambda(frame: pd.DataFrame) -> Drawing:
             )
         axes.set_xscale("log")
         axes.set_xlabel("λ")
+        axes.set_ylim(bottom=0)
         headline(axes, title)
     labels = {f"symmetry loss at {tables.shown_layer(layer)}": colour for layer, colour in colours.items()}
     caption = "Means over seeds, on the test points. Dashed: without a symmetry loss."
