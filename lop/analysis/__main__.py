@@ -79,9 +79,8 @@ def _run(given: argparse.Namespace) -> int:
     write_all(runs, Path(given.out), given.bin_steps, not given.no_units)
     for text in brief(runs.left_out):
         print(f"note: {text}", file=sys.stderr)
-    print(
-        f"{len(runs)} run{'s' * (len(runs) != 1)}: {Path(given.out) / 'report.html'}, summary.md, figures (PNG, PDF), tables (CSV)"
-    )
+    count = f"{len(runs)} run{'s' * (len(runs) != 1)}"
+    print(f"{count}: {Path(given.out) / 'report.html'}, summary.md, figures (PNG, PDF), tables (CSV)")
     return 0
 
 
