@@ -187,6 +187,8 @@ def wandb_server() -> Iterator[FakeWandb]:
 def account(wandb_server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """An environment with the fake server and its key, and nothing of the machine's own; yields its home."""
     wandb = pytest.importorskip("wandb")
+    # a service that an earlier test left would go on with that one's settings
+    wandb.teardown()
     home = tmp_path / "home"
     home.mkdir()
     for name in [name for name in os.environ if name.startswith("WANDB_") or name.lower().endswith("_proxy")]:
